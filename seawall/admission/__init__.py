@@ -1,0 +1,5 @@
+"""Which rows of the tape are believed: sequence, rate, clock, price band; counted by reason."""
+
+from seawall.admission.admission import Admission, AdmissionShape, Reason
+
+__all__ = ["Admission", "AdmissionShape", "Reason"]

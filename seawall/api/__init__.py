@@ -1,0 +1,1 @@
+"""The node's window: what it publishes, over HTTP and as a stream, read-only."""

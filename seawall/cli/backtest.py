@@ -1,0 +1,154 @@
+"""`seawall backtest`: run a recorded market through the whole node and say what came of it."""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seawall.cli.console import moment, money, progress, settings_of, signed
+from seawall.core.clock import SECOND
+from seawall.core.errors import DataError
+
+if TYPE_CHECKING:
+    from seawall.node.summary import Summary
+
+EXAMPLES = """\b
+Examples:
+  seawall backtest seawall-data/tape/day
+      the recorded market with the settings of seawall.toml
+  seawall backtest seawall-data/tape/day --profile conservative --seed 7
+      smaller positions, other random draws
+  seawall backtest seawall-data/tape/day --journal day.journal --json
+      keep every decision, print the result for another program
+
+A tape is made by `seawall data import` or by `seawall run`. The same tape,
+settings and seed give the same journal, byte for byte.
+"""
+
+
+def backtest(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="conservative, balanced or aggressive (default: balanced)."
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
+    ] = None,
+    cadence_ms: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Milliseconds per frame (default: 1000)."),
+    ] = None,
+    numeraire: Annotated[
+        str | None,
+        typer.Option(metavar="ASSET", help="What money is shown in (default: from the tape)."),
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the journal to this file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
+    ] = None,
+) -> None:
+    """Run a recorded tape through the whole node, as fast as it goes."""
+    settings = settings_of(
+        config,
+        {
+            "mode": "backtest",
+            "feed.name": "replay",
+            "feed.tape": tape,
+            "feed.speed": "max",
+            "feed.cadence_ms": cadence_ms,
+            "profile": profile,
+            "seed": seed,
+            "numeraire": numeraire,
+        },
+    )
+    if not tape.exists():
+        raise DataError(f"{tape}: there is no such tape; `seawall data import` makes one")
+    from seawall.node import assembly
+
+    with progress("backtest", "rows") as report:
+        began = time.perf_counter()
+        summary = assembly.backtest(settings, tape, journal, report)
+        seconds = time.perf_counter() - began
+    if json:
+        import msgspec
+
+        values = msgspec.to_builtins(summary)
+        speed = {"seconds": round(seconds, 3), "rows_per_s": round(summary.rows / seconds)}
+        typer.echo(msgspec.json.encode({**values, **speed}))
+    else:
+        show(summary, seconds)
+
+
+def show(summary: "Summary", seconds: float) -> None:
+    """The result as a table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows(summary, seconds):
+        table.add_row(name, Text(text))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def rows(summary: "Summary", seconds: float) -> Iterator[tuple[str, str]]:
+    """What a quant wants first: (name, value), both as text."""
+    unit = summary.numeraire
+    gain = summary.equity_end - summary.equity_start
+    share = gain / summary.equity_start if summary.equity_start else 0.0
+    yield "span", f"{moment(summary.started)} to {moment(summary.ended)}"
+    yield "", _length(summary.ended - summary.started)
+    speed = f"{summary.rows / seconds:,.0f} rows/s"
+    yield "rows", f"{summary.rows:,} in {seconds:.1f} s: {speed}"
+    yield "frames", f"{summary.frames:,}"
+    yield "trades", f"{summary.fills:,} from {summary.orders:,} orders, {summary.intents:,} intents"
+    yield "PnL after fees", f"{signed(gain, unit)} ({share:+.2%})"
+    yield "realised", signed(summary.realised, unit)
+    yield "fees", money(summary.fees, unit)
+    yield "equity", f"{money(summary.equity_start, unit)} to {money(summary.equity_end, unit)}"
+    yield "max drawdown", f"{summary.max_drawdown:.2%}"
+    yield from _each("positions", [f"{name} {held}" for name, held in summary.positions.items()])
+    yield from _each("open orders", summary.open_orders)
+    yield from _each(
+        "refusals", [f"{count:,} {reason}" for reason, count in summary.refused.items()]
+    )
+    yield from _each("breakers", summary.breakers)
+    yield from _each("gaps and notes", summary.notes)
+    yield "journal", f"{summary.journal_rows:,} rows"
+    yield "", summary.journal_hash
+
+
+def _each(name: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """One row per text, the name in front of the first."""
+    yield name, texts[0] if texts else "none"
+    for text in texts[1:]:
+        yield "", text
+
+
+def _length(ns: int) -> str:
+    """A span of time in the two units that tell most."""
+    seconds = ns // SECOND
+    for unit, size, smaller, part in (
+        ("day", 86_400, "hour", 3_600),
+        ("hour", 3_600, "minute", 60),
+        ("minute", 60, "second", 1),
+    ):
+        if seconds >= size:
+            return f"{_count(seconds // size, unit)} {_count(seconds % size // part, smaller)}"
+    return f"{ns / SECOND:.1f} seconds"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}" + ("" if number == 1 else "s")

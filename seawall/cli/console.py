@@ -1,0 +1,66 @@
+"""What the verbs share: their settings, and how numbers, times and progress are shown."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seawall.core.clock import SECOND
+
+if TYPE_CHECKING:
+    from seawall.core.settings import Settings
+
+_folder = Path("seawall-data")
+
+
+def settings_of(config: Path | None, flags: Mapping[str, Any]) -> "Settings":
+    """The settings of this command: its flags, the environment, the file."""
+    from seawall.core.settings import load
+
+    global _folder
+    settings = load(config, flags, os.environ)
+    _folder = settings.data_dir
+    return settings
+
+
+def data_folder() -> Path:
+    """The data_dir of the settings read last, or the default: where a crash is written down."""
+    return _folder
+
+
+def money(amount: float, asset: str) -> str:
+    """``1,234.50 USD``."""
+    return f"{amount:,.2f} {asset}"
+
+
+def signed(amount: float, asset: str) -> str:
+    """``+1,234.50 USD``."""
+    return f"{amount:+,.2f} {asset}"
+
+
+def moment(ns: int) -> str:
+    """``2024-08-08 00:00:01 UTC``, of ns UTC."""
+    return datetime.fromtimestamp(ns / SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@contextlib.contextmanager
+def progress(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, if that is a terminal; gives ``report(done, total)``."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=0)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

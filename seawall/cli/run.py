@@ -1,0 +1,216 @@
+"""`seawall run`: trade on paper until told to stop, with the dashboard beside it."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from seawall.cli.console import moment, money, settings_of, signed
+from seawall.core.errors import SettingError
+
+if TYPE_CHECKING:
+    from seawall.core.settings import Settings
+    from seawall.node.summary import Summary
+
+EXAMPLES = """\b
+Examples:
+  seawall run
+      live markets if an exchange answers, else a simulated one
+  seawall run --feed simulated --seed 7 --duration 600
+      ten minutes of a simulated market, the same one every time
+  seawall run --tape seawall-data/tape/day --speed 10
+      a recorded market at ten times its pace
+  seawall run --profile conservative --port 8080
+      smaller positions, dashboard on another port
+
+Ctrl-C stops it in order: orders that would add risk are cancelled first, and
+what stays at the venue is said. Ctrl-C again leaves at once.
+"""
+
+LONGEST = 31_536_000  # seconds: a year
+
+
+class Node(Protocol):
+    """What this command asks of a node."""
+
+    def run(self) -> "Summary": ...
+
+    def stop(self, reason: str, flatten: bool = False) -> None: ...
+
+
+def run(
+    feed: Annotated[
+        str | None,
+        typer.Option(metavar="FEED", help="auto, live, simulated or replay (default: auto)."),
+    ] = None,
+    tape: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Replay this recorded tape.")
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N", help="Replay at N times its pace (default: as fast as possible)."
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="conservative, balanced or aggressive (default: balanced)."
+        ),
+    ] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Dashboard's port; 0 takes any free one (default: 8000)."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where tape and journal are kept (default: seawall-data)."
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Stop by itself after so many seconds."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
+    ] = None,
+    venue_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Venue as a process of its own: unix:/path or tcp:127.0.0.1:port.",
+        ),
+    ] = None,
+    no_dashboard: Annotated[
+        bool, typer.Option("--no-dashboard", help="Serve no dashboard.")
+    ] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Close all positions when stopping.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
+    ] = False,
+) -> None:
+    """Trade on paper and serve the dashboard, until Ctrl-C."""
+    if tape is not None and feed not in (None, "replay"):
+        raise SettingError(f"--tape is for --feed replay, not for --feed {feed}: leave one out")
+    if duration is not None and not 0 <= duration <= LONGEST:
+        raise SettingError(f"--duration is {duration:g}, allowed is 0 to {LONGEST:,} seconds")
+    settings = settings_of(
+        config,
+        {
+            "mode": "paper",
+            "feed.name": feed,
+            "feed.tape": tape,
+            "feed.speed": speed,
+            "profile": profile,
+            "api.port": port,
+            "data_dir": data_dir,
+            "seed": seed,
+            "venue.url": venue_url,
+        },
+    )
+
+    def say(text: str) -> None:
+        typer.echo(text, err=json)
+
+    summary = trade(settings, say, dashboard=not no_dashboard, duration=duration, flatten=flatten)
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(summary))
+    else:
+        for line in lines(summary):
+            say(line)
+
+
+def trade(
+    settings: "Settings",
+    say: Callable[[str], None],
+    *,
+    dashboard: bool,
+    duration: float | None,
+    flatten: bool,
+) -> "Summary":
+    """Run a node on paper to its end. The address is taken first, before anything is opened."""
+    from seawall.api.board import Board
+
+    board = Board()
+    with contextlib.ExitStack() as stack:
+        if dashboard:
+            from seawall.api.server import ApiServer
+
+            limits = settings.risk.model_dump()
+            server = ApiServer(board, settings.api.host, settings.api.port, limits=limits)
+            server.start()
+            stack.callback(server.stop)
+            say(f"dashboard: {server.address}")
+        from seawall.node import assembly
+
+        node: Node = assembly.paper(settings, board, say)
+        stack.enter_context(stopping(node, duration, flatten))
+        return node.run()
+
+
+@contextlib.contextmanager
+def stopping(node: Node, duration: float | None, flatten: bool) -> Iterator[None]:
+    """While inside, SIGINT, SIGTERM and the end of the time given stop the node in order.
+
+    The second signal raises KeyboardInterrupt.
+    """
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        node.stop(signal.Signals(number).name, flatten)
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    timer = None
+    if duration is not None:
+        timer = threading.Timer(duration, node.stop, (f"{duration:g} s are over", flatten))
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def lines(summary: "Summary") -> Iterator[str]:
+    """What a trader wants to know at the end of a run."""
+    unit = summary.numeraire
+    gain = summary.equity_end - summary.equity_start
+    yield f"stopped: {moment(summary.ended)}, run {summary.run}"
+    yield (
+        f"  equity        {money(summary.equity_end, unit)} ({signed(gain, unit)}), "
+        f"largest drawdown {summary.max_drawdown:.2%}"
+    )
+    yield f"  realised      {signed(summary.realised, unit)}, fees {money(summary.fees, unit)}"
+    yield f"  fills         {summary.fills:,} from {summary.orders:,} orders"
+    for name, quantity in summary.positions.items():
+        yield f"  still held    {name} {quantity}"
+    for order in summary.open_orders:
+        yield f"  stays open    {order}"
+    if not summary.open_orders:
+        yield "  stays open    nothing: no order is left at the venue"
+    for breaker in summary.breakers:
+        yield f"  breaker       {breaker}"
+    for note in summary.notes:
+        yield f"  note          {note}"

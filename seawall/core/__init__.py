@@ -1,0 +1,1 @@
+"""What every stage shares: time, instruments, money, events, frames, intents, orders, ports."""

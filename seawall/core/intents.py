@@ -1,0 +1,99 @@
+"""What a strategy wants, and what risk allows of it. Only what is approved can become an order."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Urgency(StrEnum):
+    """How an intent may be filled."""
+
+    PASSIVE = "passive"  # rest at the touch
+    NORMAL = "normal"  # limit through the touch, immediate or cancel
+    URGENT = "urgent"  # market
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What all intents share.
+
+    Attributes:
+        strategy: whose sub-ledger the fills belong to.
+        ts: ns UTC, when it was decided; `tape` is the tape position known at that moment.
+        expiry: ns UTC after which it is void.
+        rationale: a short reason for people.
+    """
+
+    strategy: str
+    ts: int
+    tape: int
+    expiry: int
+    urgency: Urgency = Urgency.NORMAL
+    rationale: str = ""
+
+
+class Target(Intent, frozen=True, kw_only=True, tag="target"):
+    """Hold this exposure: signed notional in the numeraire, positive is long."""
+
+    instrument: str
+    exposure: float
+
+
+class Level(msgspec.Struct, frozen=True):
+    """One rung of a quoting ladder: price in ticks, size in lots."""
+
+    price: int
+    size: int
+
+
+class Quotes(Intent, frozen=True, kw_only=True, tag="quotes"):
+    """Keep these resting orders on both sides."""
+
+    instrument: str
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One instrument of a basket, signed lots."""
+
+    instrument: str
+    lots: int
+
+
+class Basket(Intent, frozen=True, kw_only=True, tag="basket"):
+    """Trade all legs or none; `hedged` accepts a partial fill if the rest is hedged."""
+
+    legs: tuple[Leg, ...]
+    hedged: bool = False
+
+
+class Close(Intent, frozen=True, kw_only=True, tag="close"):
+    """Go flat in an instrument; always reduces risk."""
+
+    instrument: str
+
+
+AnyIntent = Target | Quotes | Basket | Close
+
+
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
+    """An intent that passed risk. Made in `risk` only; execution takes nothing else.
+
+    Attributes:
+        position: signed lots to hold when done.
+        reduce_only: no order under it may increase the position.
+        capped_by: the cap that made it smaller than asked, empty if none.
+    """
+
+    intent: AnyIntent
+    instrument: str
+    position: int
+    reduce_only: bool = False
+    capped_by: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """An intent that risk turned down, and why."""
+
+    intent: AnyIntent
+    reason: str

@@ -1,0 +1,29 @@
+"""Exact money: amounts are integers of an asset's smallest unit; these are their only roundings."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+PPM = 1_000_000
+
+
+def fee(value: int, rate_ppm: int) -> int:
+    """A fee on a cash value, in the same smallest units.
+
+    Rounded up, towards the venue (a rebate is rounded down in size), so that the account is never
+    credited with a unit that the venue would not pay.
+    """
+    return -((-abs(value) * rate_ppm) // PPM)
+
+
+def text(amount: int, decimals: int) -> str:
+    """A plain decimal such as ``-0.00012``, with no trailing zeros."""
+    value = format(Decimal(amount).scaleb(-decimals), "f")
+    return value.rstrip("0").rstrip(".") if "." in value else value
+
+
+def units(amount: str | Decimal, decimals: int) -> int:
+    """The smallest units in a decimal amount; ValueError where it is finer than those."""
+    exact = Fraction(str(amount)) * Fraction(10) ** decimals
+    if exact.denominator != 1:
+        raise ValueError(f"{amount} is finer than {decimals} decimals")
+    return int(exact)

@@ -1,0 +1,134 @@
+"""Orders: what is asked of a venue, the states an order can be in, and what the venue reports."""
+
+from enum import StrEnum
+
+import msgspec
+
+from seawall.core.events import Side
+
+
+class OrderType(StrEnum):
+    """How the price is given."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order lives."""
+
+    GTC = "GTC"
+    IOC = "IOC"
+    FOK = "FOK"
+    GTD = "GTD"
+
+
+class OrderState(StrEnum):
+    """Where an order stands; UNKNOWN means that we do not know whether the venue has it."""
+
+    INTENT = "INTENT"
+    SENT = "SENT"
+    UNKNOWN = "UNKNOWN"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def final(self) -> bool:
+        """Nothing more can happen to the order."""
+        return self in _FINAL
+
+
+_S = OrderState
+_FINAL = frozenset({_S.FILLED, _S.CANCELED, _S.REJECTED, _S.EXPIRED})
+_WORKING = {_S.PARTIALLY_FILLED, _S.FILLED, _S.CANCELED, _S.EXPIRED, _S.UNKNOWN}
+_PENDING = {_S.PENDING_CANCEL, _S.PENDING_REPLACE}
+TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    _S.INTENT: frozenset({_S.SENT, _S.CANCELED}),
+    _S.SENT: frozenset({_S.NEW, _S.REJECTED} | _WORKING | _PENDING),
+    _S.UNKNOWN: frozenset({_S.NEW, _S.REJECTED} | _WORKING | _PENDING),
+    _S.NEW: frozenset(_WORKING | _PENDING),
+    _S.PARTIALLY_FILLED: frozenset(_WORKING | _PENDING),
+    _S.PENDING_CANCEL: frozenset({_S.NEW} | _WORKING),
+    _S.PENDING_REPLACE: frozenset({_S.NEW} | _WORKING),
+    _S.FILLED: frozenset(),
+    _S.CANCELED: frozenset(),
+    _S.REJECTED: frozenset(),
+    _S.EXPIRED: frozenset(),
+}
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to a venue.
+
+    Attributes:
+        client_id: ours, never used twice.
+        instrument: its name.
+        size: lots, > 0. price: ticks, None for MARKET.
+        expires: ns UTC of the venue's clock after which a GTD order is dead.
+        accept_until: ns UTC of the venue's clock; a request that arrives later must be rejected,
+            which is what makes "it never arrived" provable.
+        replaces: the client id of the attempt that this one follows, empty if none.
+    """
+
+    client_id: str
+    instrument: str
+    side: Side
+    type: OrderType
+    size: int
+    price: int | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    post_only: bool = False
+    reduce_only: bool = False
+    expires: int = 0
+    accept_until: int = 0
+    replaces: str = ""
+    strategy: str = ""
+
+
+class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
+    """The venue's word on an order's state.
+
+    Attributes:
+        sequence: the venue's own count of its reports, gapless from 1.
+        filled: lots filled so far.
+        ts: ns UTC, the venue's clock.
+    """
+
+    sequence: int
+    client_id: str
+    instrument: str
+    state: OrderState
+    filled: int
+    ts: int
+    reason: str = ""
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
+    """One trade of ours.
+
+    Attributes:
+        sequence: as in OrderReport. fill_id: the venue's, never used twice.
+        price: ticks. size: lots, > 0.
+        fee: smallest units of `fee_asset`; positive is paid, negative is a rebate.
+    """
+
+    sequence: int
+    fill_id: str
+    client_id: str
+    instrument: str
+    side: Side
+    price: int
+    size: int
+    fee: int
+    fee_asset: str
+    maker: bool
+    ts: int
+
+
+Report = OrderReport | Fill

@@ -1,0 +1,111 @@
+"""The ports of a node: everything that reaches outside the path, each at most four methods.
+
+The same node runs live, on paper and in a backtest; only what stands behind these differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from seawall.core.events import Raw, Side
+from seawall.core.instruments import Catalog
+from seawall.core.orders import Fill, Order, OrderReport, Report
+
+
+class Feed(Protocol):
+    """Market events in the order in which we learn of them."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def read(self, timeout: float) -> Raw | None:
+        """The next rows, possibly none after `timeout` seconds; None when the feed has ended."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Gateway(Protocol):
+    """Orders out. The venue's answers come over the Stream.
+
+    Each raises OrderRefusedError (certainly not accepted) or VenueUnreachableError (unknown).
+    """
+
+    def place(self, order: Order) -> None: ...
+
+    def cancel(self, instrument: str, client_id: str) -> None: ...
+
+    def replace(self, client_id: str, order: Order) -> None: ...
+
+
+class Account(Protocol):
+    """What the venue says that we have. Raises VenueUnreachableError."""
+
+    def orders(self, client_ids: Sequence[str] | None = None) -> list[OrderReport]:
+        """All open orders, or the named ones in whatever state; unknown ids are left out."""
+        ...
+
+    def fills(self, after: int) -> list[Fill]:
+        """Fills whose report sequence is greater than `after`, in order."""
+        ...
+
+    def balances(self) -> Mapping[str, int]:
+        """Asset → smallest units."""
+        ...
+
+    def positions(self) -> Mapping[str, int]:
+        """Instrument → signed lots (derivatives)."""
+        ...
+
+
+class Stream(Protocol):
+    """Reports in. Raises VenueUnreachableError."""
+
+    def poll(self, until: int) -> list[Report]:
+        """Reports that have reached us by `until` (ns UTC) and were not given before."""
+        ...
+
+
+class Venue(Protocol):
+    """An exchange: the three ports that a node speaks through."""
+
+    @property
+    def gateway(self) -> Gateway: ...
+
+    @property
+    def account(self) -> Account: ...
+
+    @property
+    def stream(self) -> Stream: ...
+
+
+class Playback(Protocol):
+    """A simulated exchange lives off the market data that the node sees."""
+
+    def observe(self, rows: Raw, until: int) -> None:
+        """Take in rows of the tape; the time is now `until` (ns UTC, receive time)."""
+        ...
+
+
+class Secrets(Protocol):
+    """Where keys are kept."""
+
+    def get(self, name: str) -> str | None: ...
+
+
+class Publisher(Protocol):
+    """Where the node shows itself; must not block."""
+
+    def publish(self, topic: str, payload: Mapping[str, Any]) -> None: ...
+
+
+__all__ = [
+    "Account",
+    "Feed",
+    "Gateway",
+    "Playback",
+    "Publisher",
+    "Secrets",
+    "Side",
+    "Stream",
+    "Venue",
+]

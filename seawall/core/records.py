@@ -1,0 +1,191 @@
+"""The journal's records: everything that the action side decided, learned or was told.
+
+State is a fold over them (`Fold`). A record's meaning never changes; a new field has a default and
+raises SCHEMA.
+"""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from seawall.core.instruments import Instrument
+from seawall.core.intents import AnyIntent, Approved, Refused
+from seawall.core.orders import Fill, Order, OrderState
+
+SCHEMA = 1
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
+    """What all records share: `ts`, ns UTC of the node's clock."""
+
+    ts: int
+
+
+class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
+    """A run begins, or begins again after a crash. Carries what the folds need to stand alone."""
+
+    run: str
+    mode: str
+    seed: int
+    settings: str  # SHA-256 of the settings that change results
+    numeraire: str
+    instruments: tuple[Instrument, ...]
+
+
+class Deposited(Record, frozen=True, kw_only=True, tag="deposited"):
+    """Cash came in from outside (negative: was withdrawn), smallest units."""
+
+    asset: str
+    amount: int
+
+
+class IntentDecided(Record, frozen=True, kw_only=True, tag="intent"):
+    """What a strategy wanted."""
+
+    intent: AnyIntent
+
+
+class IntentApproved(Record, frozen=True, kw_only=True, tag="approved"):
+    """What risk allowed."""
+
+    approved: Approved
+
+
+class IntentRefused(Record, frozen=True, kw_only=True, tag="refused"):
+    """What risk turned down."""
+
+    refused: Refused
+
+
+class OrderCreated(Record, frozen=True, kw_only=True, tag="order_created"):
+    """An order exists in our books, state INTENT; it has not left."""
+
+    order: Order
+
+
+class OrderChanged(Record, frozen=True, kw_only=True, tag="order_changed"):
+    """An order's state changed; `venue_sequence` is the report's that said so, 0 if our own."""
+
+    client_id: str
+    state: OrderState
+    filled: int = 0
+    reason: str = ""
+    venue_sequence: int = 0
+
+
+class FillBooked(Record, frozen=True, kw_only=True, tag="fill"):
+    """A trade of ours, booked once."""
+
+    fill: Fill
+    strategy: str
+
+
+class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
+    """A circuit breaker opened, half-opened or closed. `since`: ns UTC it opened at."""
+
+    name: str
+    scope: str
+    key: str
+    state: str
+    measure: float
+    threshold: float
+    reason: str
+    since: int = 0
+
+
+class OperatorCommanded(Record, frozen=True, kw_only=True, tag="operator"):
+    """A person told the node to do something."""
+
+    command: str
+    arguments: dict[str, str]
+    who: str
+
+
+class VerdictSet(Record, frozen=True, kw_only=True, tag="verdict"):
+    """The verdict in force from `epoch` on: VERDICT rows as bytes."""
+
+    epoch: int
+    rows: bytes
+
+
+class Digest(Record, frozen=True, kw_only=True, tag="digest"):
+    """Every 60 s: where perception stands, so that a replay can be held against it."""
+
+    tape: int  # rows seen
+    frames: str  # SHA-256 over all frames of the run so far
+    marks: dict[str, float]  # instrument → numeraire value of one quote-unit-priced mid
+    equity: float  # numeraire
+    peak: float
+
+
+class Halted(Record, frozen=True, kw_only=True, tag="halted"):
+    """No new risk from here on, and why. Reason empty: trading goes on again."""
+
+    reason: str
+
+
+class RunStopped(Record, frozen=True, kw_only=True, tag="run_stopped"):
+    """A run ended in order; these orders stay at the venue."""
+
+    reason: str
+    open_orders: tuple[str, ...]
+
+
+AnyRecord = (
+    RunStarted
+    | Deposited
+    | IntentDecided
+    | IntentApproved
+    | IntentRefused
+    | OrderCreated
+    | OrderChanged
+    | FillBooked
+    | BreakerChanged
+    | OperatorCommanded
+    | VerdictSet
+    | Digest
+    | Halted
+    | RunStopped
+)
+
+
+class Fold(Protocol):
+    """State that is made of journal records and of nothing else."""
+
+    @property
+    def name(self) -> str: ...
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take in one record; records that do not concern it are ignored."""
+        ...
+
+    def state(self) -> Any:
+        """The whole state as plain MessagePack-able values."""
+        ...
+
+    def restore(self, state: Any) -> None:
+        """Take over a state that `state` gave."""
+        ...
+
+
+class Journal(Protocol):
+    """The append-only store of records."""
+
+    def append(self, records: list[AnyRecord]) -> None:
+        """Add records and make them as durable as the mode asks before returning."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def encode(record: AnyRecord) -> bytes:
+    """The record's bytes: MessagePack, fields in the order of their definition."""
+    return msgspec.msgpack.encode(record)
+
+
+def decode(data: bytes) -> AnyRecord:
+    """The record of some bytes; msgspec.DecodeError where they are none."""
+    return _DECODER.decode(data)
+
+
+_DECODER: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)

@@ -1,0 +1,1 @@
+"""Decision: agents form opinions on frames, and the orchestrator turns opinions into intents."""

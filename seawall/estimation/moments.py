@@ -1,0 +1,36 @@
+"""The first estimator: EWMA location and scale per book; robust ones take its place later."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.estimation import kernels
+
+
+class MomentsShape(msgspec.Struct, frozen=True, kw_only=True):
+    """`halflife_s`: seconds after which an observation counts half."""
+
+    halflife_s: float = 300.0
+
+
+def decay(halflife_s: float, cadence_ns: int) -> float:
+    """The share that an EWMA keeps from one frame to the next."""
+    return float(0.5 ** (cadence_ns * 1e-9 / halflife_s))
+
+
+class Moments:
+    """Fills the frames' columns `location` and `scale`; causal, carry in `state`."""
+
+    def __init__(self, books: int, shape: MomentsShape, cadence_ns: int) -> None:
+        self.state = kernels.MomentsState(
+            np.zeros(books),
+            np.zeros(books),
+            np.zeros(books),
+            np.array([decay(max(shape.halflife_s, cadence_ns * 1e-9), cadence_ns)]),
+        )
+
+    def observe(self, frames: NDArray[Any]) -> None:
+        """Take in frames (dtype FRAME, in order) and fill in their columns."""
+        kernels.run(self.state, frames)

@@ -1,0 +1,1 @@
+"""Ingestion: market data in, from files, recordings, simulations and exchanges, as tape rows."""

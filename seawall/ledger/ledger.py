@@ -1,0 +1,333 @@
+"""The ledger: what we hold, as a pure fold over the journal's records.
+
+Account and strategies each keep first-in-first-out books of the same trades. Cash is the account's
+and moves as at a venue that nets: profit of a derivative is cash when a lot of the account closes.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from seawall.core.errors import InvariantError
+from seawall.core.events import Side
+from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
+from seawall.core.orders import Fill
+from seawall.core.records import AnyRecord, Deposited, FillBooked, RunStarted
+from seawall.ledger.portfolio import Holding, Portfolio, Valuation, leverage
+from seawall.ledger.positions import Book
+
+Amounts = dict[str, int]
+
+
+class Ledger:
+    """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
+
+    It takes in RunStarted (for its instruments), Deposited and FillBooked, and ignores the rest.
+    """
+
+    name = "ledger.1"  # a new layout of `state` takes a new name
+
+    def __init__(self) -> None:
+        self._numeraire = ""
+        self._instruments: dict[str, Instrument] = {}
+        self._decimals: dict[str, int] = {}
+        self._cash: Amounts = {}
+        self._deposits: Amounts = {}
+        self._fees: Amounts = {}
+        self._spot: Amounts = {}  # what spot trades brought and took, fees apart
+        self._account: dict[str, Book] = {}
+        self._strategies: dict[str, dict[str, Book]] = {}
+        self._sequences: dict[str, int] = {}  # venue → the last fill's report sequence
+
+    # --- what it says ---
+
+    @property
+    def cash(self) -> Mapping[str, int]:
+        """Asset → smallest units; what a venue calls the wallet balance."""
+        return MappingProxyType(self._cash)
+
+    @property
+    def deposits(self) -> Mapping[str, int]:
+        """Asset → smallest units that came from outside, less what went back."""
+        return MappingProxyType(self._deposits)
+
+    @property
+    def fees(self) -> Mapping[str, int]:
+        """Asset → smallest units paid (negative: received)."""
+        return MappingProxyType(self._fees)
+
+    @property
+    def positions(self) -> dict[str, int]:
+        """Instrument → signed lots, where there are any."""
+        return {name: book.position for name, book in self._account.items() if book.position}
+
+    @property
+    def realised(self) -> dict[str, int]:
+        """Settle asset → profit of closed lots of the account, smallest units, before fees."""
+        return self._realised(spot=True)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """Every strategy that ever had a fill."""
+        return tuple(self._strategies)
+
+    def position(self, instrument: str, strategy: str | None = None) -> int:
+        """Signed lots of the account, or of one strategy's sub-ledger; 0 where there are none."""
+        book = self.books(strategy).get(instrument)
+        return book.position if book else 0
+
+    def books(self, strategy: str | None = None) -> Mapping[str, Book]:
+        """Instrument → book (for reading only) of the account, or of one strategy's sub-ledger."""
+        books = self._account if strategy is None else self._strategies.get(strategy, {})
+        return MappingProxyType(books)
+
+    def last_fill_sequence(self, venue: str) -> int:
+        """The report sequence of the last fill booked from a venue, 0 where there is none."""
+        return self._sequences.get(venue, 0)
+
+    # --- what it is told ---
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take in one record.
+
+        Raises:
+            InvariantError: a fill that is known already or impossible, or instruments that
+                contradict earlier ones. Nothing has changed then.
+        """
+        if isinstance(record, FillBooked):
+            self._book(record.fill, record.strategy)
+        elif isinstance(record, Deposited):
+            _add(self._cash, record.asset, record.amount)
+            _add(self._deposits, record.asset, record.amount)
+        elif isinstance(record, RunStarted):
+            self._start(record)
+
+    def _start(self, record: RunStarted) -> None:
+        decimals = dict(self._decimals)
+        for instrument in record.instruments:
+            known = self._instruments.get(instrument.name)
+            if known and _terms(known) != _terms(instrument):
+                raise InvariantError(
+                    f"{instrument.name}: its increments or assets have changed since the journal "
+                    "began; give it a new version in the catalog"
+                )
+            for asset, places in _places(instrument):
+                if decimals.setdefault(asset, places) != places:
+                    raise InvariantError(
+                        f"{instrument.name}: {asset} has {places} decimals here and "
+                        f"{decimals[asset]} elsewhere; make them equal in the catalog"
+                    )
+        self._decimals = decimals
+        self._numeraire = record.numeraire
+        self._instruments |= {instrument.name: instrument for instrument in record.instruments}
+
+    def _book(self, fill: Fill, strategy: str) -> None:
+        instrument = self._checked(fill)
+        sign = fill.side.sign
+        value = instrument.value(fill.price, fill.size)
+        name = fill.instrument
+        account = self._account.get(name) or self._account.setdefault(name, Book())
+        books = self._strategies.setdefault(strategy, {})
+        virtual = books.get(name) or books.setdefault(name, Book())
+        for book in (account, virtual):
+            realised = book.trade(instrument, sign, fill.size, value)
+            book.pay(fill.fee_asset, fill.fee)
+            if book is account:
+                self._move(instrument, sign, fill.size, value, realised)
+        _add(self._cash, fill.fee_asset, -fill.fee)
+        _add(self._fees, fill.fee_asset, fill.fee)
+        self._sequences[instrument.venue] = fill.sequence
+
+    def _checked(self, fill: Fill) -> Instrument:
+        """The fill's instrument, or InvariantError where the fill cannot be booked."""
+        instrument = self._instruments.get(fill.instrument)
+        if instrument is None:
+            raise InvariantError(
+                f"fill {fill.fill_id}: {fill.instrument} is not among the run's instruments; "
+                "add it to the catalog"
+            )
+        last = self._sequences.get(instrument.venue, 0)
+        if fill.sequence <= last:
+            raise InvariantError(
+                f"fill {fill.fill_id} of {instrument.venue}: report {fill.sequence} comes again or "
+                f"too late, report {last} is booked already; reconcile with the venue"
+            )
+        whole = fill.size > 0 and fill.price > 0 and fill.size * fill.price < PRODUCT_LIMIT
+        if not whole or fill.side is Side.UNKNOWN:
+            raise InvariantError(
+                f"fill {fill.fill_id} of {fill.instrument}: {fill.side.name} {fill.size} lots at "
+                f"{fill.price} ticks is no trade; reconcile with the venue"
+            )
+        return instrument
+
+    def _move(
+        self, instrument: Instrument, sign: int, size: int, value: int, realised: int
+    ) -> None:
+        """Move the account's cash for a trade."""
+        if instrument.kind is not Kind.SPOT:
+            _add(self._cash, instrument.settle_asset, realised)
+            return
+        for amounts in (self._cash, self._spot):
+            _add(amounts, instrument.settle_asset, -sign * value)
+            _add(amounts, instrument.base, sign * size * instrument.base_unit)
+
+    # --- what must hold ---
+
+    def conservation(self) -> None:
+        """Check that nothing was made or lost, to the last unit.
+
+        Deposits, what spot trades moved and the profit of derivatives, less fees, are the cash of
+        each asset; each book's lots explain its flows; the strategies add up to the account.
+
+        Raises:
+            InvariantError: one of these does not hold.
+        """
+        derivatives = self._realised(spot=False)
+        for asset in {**self._cash, **derivatives}:
+            expected = sum(a.get(asset, 0) for a in (self._deposits, self._spot, derivatives))
+            expected -= self._fees.get(asset, 0)
+            if expected != self._cash.get(asset, 0):
+                raise InvariantError(
+                    f"{asset}: the books explain {expected} units of cash, but there are "
+                    f"{self._cash.get(asset, 0)}; stop and replay the journal"
+                )
+        for name, account in self._account.items():
+            instrument = self._instruments[name]
+            account.check(instrument)
+            parts = [books[name] for books in self._strategies.values() if name in books]
+            for part in parts:
+                part.check(instrument)
+            if _sums(parts) != _sums([account]):
+                raise InvariantError(
+                    f"{name}: the strategies' books do not add up to the account's; stop and "
+                    "replay the journal"
+                )
+        paid: Amounts = {}
+        for account in self._account.values():
+            for asset, fee in account.fees.items():
+                _add(paid, asset, fee)
+        if paid != self._fees:
+            raise InvariantError(f"fees {self._fees} are not those of the fills, {paid}")
+
+    def _realised(self, spot: bool) -> Amounts:
+        amounts: Amounts = {}
+        for name, book in self._account.items():
+            instrument = self._instruments[name]
+            if spot or instrument.kind is not Kind.SPOT:
+                _add(amounts, instrument.settle_asset, book.realised)
+        return amounts
+
+    # --- what it is worth ---
+
+    def portfolio(self, marks: Mapping[str, float], asset_marks: Mapping[str, float]) -> Portfolio:
+        """The account at market prices.
+
+        Args:
+            marks: instrument → mid in quote units, for each held instrument.
+            asset_marks: asset → numeraire value of one whole unit, for each asset with cash and for
+                the quote and settle assets of held instruments; the numeraire itself is 1.
+        """
+        numeraire = self._numeraire
+        valuation = Valuation(marks, {numeraire: 1.0, **asset_marks}, self._decimals)
+        holdings = tuple(
+            valuation.holding(self._instruments[name], book) for name, book in self._account.items()
+        )
+        cash = valuation.total(self._cash)
+        derivatives = sum(h.unrealised for h in holdings if not self._is_spot(h))
+        equity = cash + derivatives
+        gross = sum(abs(h.notional) for h in holdings)
+        return Portfolio(
+            numeraire=numeraire,
+            equity=equity,
+            cash=cash,
+            unrealised=sum((h.unrealised for h in holdings), 0.0),
+            realised=sum((h.realised for h in holdings), 0.0),
+            fees=valuation.total(self._fees),
+            gross=float(gross),
+            net=sum((h.notional for h in holdings), 0.0),
+            leverage=leverage(gross, equity),
+            holdings=holdings,
+            unknown=tuple(valuation.unknown),
+        )
+
+    def _is_spot(self, holding: Holding) -> bool:
+        return self._instruments[holding.instrument].kind is Kind.SPOT
+
+    # --- how it is kept ---
+
+    def state(self) -> Any:
+        """The whole ledger as MessagePack values; amounts are texts, as they may pass 64 bits."""
+        return {
+            "numeraire": self._numeraire,
+            "instruments": [msgspec.to_builtins(i) for i in self._instruments.values()],
+            "cash": _texts(self._cash),
+            "deposits": _texts(self._deposits),
+            "fees": _texts(self._fees),
+            "spot": _texts(self._spot),
+            "account": {name: book.state() for name, book in self._account.items()},
+            "strategies": {
+                strategy: {name: book.state() for name, book in books.items()}
+                for strategy, books in self._strategies.items()
+            },
+            "sequences": dict(self._sequences),
+        }
+
+    def restore(self, state: Any) -> None:
+        """Take over a state that `state` gave, in place of what was there."""
+        instruments = msgspec.convert(state["instruments"], list[Instrument])
+        self._numeraire = state["numeraire"]
+        self._instruments = {instrument.name: instrument for instrument in instruments}
+        self._decimals = {a: places for i in instruments for a, places in _places(i)}
+        self._cash = _integers(state["cash"])
+        self._deposits = _integers(state["deposits"])
+        self._fees = _integers(state["fees"])
+        self._spot = _integers(state["spot"])
+        self._account = {name: Book.restored(book) for name, book in state["account"].items()}
+        self._strategies = {
+            strategy: {name: Book.restored(book) for name, book in books.items()}
+            for strategy, books in state["strategies"].items()
+        }
+        self._sequences = dict(state["sequences"])
+
+
+def _add(amounts: Amounts, asset: str, amount: int) -> None:
+    amounts[asset] = amounts.get(asset, 0) + amount
+
+
+def _texts(amounts: Amounts) -> dict[str, str]:
+    return {asset: str(amount) for asset, amount in amounts.items()}
+
+
+def _integers(texts: Mapping[str, str]) -> Amounts:
+    return {asset: int(text) for asset, text in texts.items()}
+
+
+def _terms(instrument: Instrument) -> tuple[object, ...]:
+    """What must never change under a name, since past trades were booked by it."""
+    i = instrument
+    money = (i.settle_decimals, i.base_decimals if i.kind is Kind.SPOT else 0)
+    assets = (i.venue, i.kind, i.base, i.quote, i.settle_asset)
+    return (*assets, i.tick_value, i.lot_value, i.cash_unit, *money)
+
+
+def _places(instrument: Instrument) -> list[tuple[str, int]]:
+    """The assets that the instrument moves, with the decimals of their smallest units."""
+    places = [(instrument.settle_asset, instrument.settle_decimals)]
+    if instrument.kind is Kind.SPOT:
+        places.append((instrument.base, instrument.base_decimals))
+    return places
+
+
+def _sums(books: list[Book]) -> tuple[object, ...]:
+    """What must be the same for the account and for the sum of its strategies."""
+    fees: Amounts = {}
+    for book in books:
+        for asset, fee in book.fees.items():
+            _add(fees, asset, fee)
+    position, flow, volume, trades = (
+        sum(part)
+        for part in zip(*((b.position, b.flow, b.volume, b.trades) for b in books), strict=True)
+    )
+    return position, flow, volume, trades, fees

@@ -1,0 +1,5 @@
+"""What the market is: books, trades, bars and the consensus of sources, read off in frames."""
+
+from seawall.market.market import Market, MarketShape
+
+__all__ = ["Market", "MarketShape"]

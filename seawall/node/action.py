@@ -1,0 +1,357 @@
+"""The action side at one boundary: answers, breakers, opinions, intents, limits, orders.
+
+Everything that changes state goes through `record`, which journals first; so what this holds can
+be rebuilt from the journal, but for opinions and goals, which are formed anew.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.core.errors import VenueUnreachableError
+from seawall.core.frames import FrameFlag, Regime
+from seawall.core.instruments import Catalog, Instrument, Kind
+from seawall.core.intents import AnyIntent, Approved, Close, Refused
+from seawall.core.orders import OrderState
+from seawall.core.ports import Venue
+from seawall.core.records import (
+    Fold,
+    Halted,
+    IntentApproved,
+    IntentDecided,
+    IntentRefused,
+)
+from seawall.decision.agents import Agent
+from seawall.decision.orchestrator import Orchestrator
+from seawall.execution import Executor, Orders
+from seawall.ledger import Ledger
+from seawall.ledger.portfolio import Portfolio
+from seawall.node.tally import Tally
+from seawall.risk.breakers import Action as BreakerAction
+from seawall.risk.breakers import Breaker, Breakers
+from seawall.risk.gauges import Gauges
+from seawall.risk.limits import Holding, Limits, approve, deleverage
+from seawall.storage.recorder import Recorder
+
+GOOD = FrameFlag.VALID
+REDUCTION_EXPIRY = 60_000_000_000  # ns
+SAID_AGAIN = 60_000_000_000  # ns after which the same refusal is journaled again
+
+
+class Books:
+    """The folds of one journal, in the order in which they are applied."""
+
+    def __init__(self, breakers: Mapping[str, Breaker]) -> None:
+        self.ledger = Ledger()
+        self.orders = Orders()
+        self.breakers = Breakers(breakers)
+        self.tally = Tally()
+
+    @property
+    def folds(self) -> list[Fold]:
+        """All of them."""
+        return [self.ledger, self.orders, self.breakers, self.tally]
+
+
+class Prices:
+    """What perception said last of each instrument: marks, touches and whether it can be traded."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.primary = {book: name for name, book in catalog.primary.items()}
+        self.marks: dict[str, float] = {}
+        self.asset_marks: dict[str, float] = {}
+        self.touches: dict[str, tuple[int, int]] = {}
+        self.trouble: dict[str, str] = dict.fromkeys(catalog.by_name, "no market data yet")
+        self.consensus: dict[str, float] = {}
+        self.volatility: dict[str, float] = {}
+        self.frames: dict[str, NDArray[Any]] = {}  # instrument → its newest frame (a FRAME row)
+
+    def update(self, frames: NDArray[Any]) -> None:
+        """Take in the frames of one boundary."""
+        seen = set()
+        self.volatility.clear()
+        for frame in frames:
+            name = self.primary.get(int(frame["book"]))
+            if name is None:
+                continue
+            seen.add(name)
+            self._take(self.catalog.by_name[name], frame)
+        for name in self.trouble:
+            if name not in seen:
+                self.trouble[name] = "no frame: the market is silent"
+                self.touches.pop(name, None)
+
+    def _take(self, instrument: Instrument, frame: NDArray[Any]) -> None:
+        name, group = instrument.name, instrument.consensus_group
+        flags, votes = int(frame["flags"]), int(frame["votes"])
+        mid, quote = float(frame["mid"]), float(frame["quote_mark"])
+        self.frames[name] = frame
+        if quote > 0:
+            self.asset_marks[instrument.quote] = quote
+        if votes > 0 and quote > 0:
+            consensus = float(frame["consensus"])
+            self.consensus[group] = consensus
+            self.asset_marks[instrument.base] = consensus
+            self.marks[name] = consensus / quote
+        elif mid > 0:
+            self.marks[name] = mid
+        if not flags & GOOD:
+            stale = flags & FrameFlag.STALE
+            self.trouble[name] = "the market is stale" if stale else "the book is not valid"
+            self.touches.pop(name, None)
+            return
+        self.trouble[name] = ""
+        self.touches[name] = (int(frame["bid"]), int(frame["ask"]))
+        if frame["regime"] != Regime.UNKNOWN:
+            volatility = float(frame["volatility"])
+            self.volatility[group] = max(self.volatility.get(group, 0.0), volatility)
+
+    def lot_value(self, instrument: Instrument) -> float:
+        """Notional of one lot in the numeraire, NaN where unknown."""
+        quote = self.asset_marks.get(instrument.quote, math.nan)
+        if instrument.kind is Kind.INVERSE:
+            return instrument.lot_float * quote
+        return instrument.lot_float * self.marks.get(instrument.name, math.nan) * quote
+
+
+class Action:
+    """Decides and trades at each boundary.
+
+    Args:
+        weights: agent → weight in the orchestrator.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        prices: Prices,
+        agents: Mapping[str, Agent],
+        orchestrator: Orchestrator,
+        gauges: Gauges,
+        limits: Limits,
+        executor: Executor,
+        venue: Venue,
+        recorder: Recorder,
+    ) -> None:
+        self.books = books
+        self.prices = prices
+        self.executor = executor
+        self.portfolio: Portfolio | None = None
+        self.max_drawdown = 0.0
+        self.targets: dict[str, float] = {}
+        self._agents = agents
+        self._states = {name: agent.start() for name, agent in agents.items()}
+        self._orchestrator = orchestrator
+        self._gauges = gauges
+        self.limits = limits
+        self._venue = venue
+        self._record = recorder.record
+        self._refusals: dict[tuple[str, str], int] = {}
+
+    def opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Every agent's opinions on a block of frames, row for row."""
+        return {
+            name: agent.opine(frames, self._states[name]) for name, agent in self._agents.items()
+        }
+
+    def act(self, frames: NDArray[Any], opinions: Mapping[str, NDArray[Any]], now: int) -> None:
+        """One boundary: its frames, and the opinions on them."""
+        self.prices.update(frames)
+        self.executor.listen(now)
+        self.value()
+        self._check_breakers(now)
+        blocks = self.blocks()
+        holdings = self.holdings()
+        intents = self._intents(frames, opinions, holdings, now)
+        approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)
+        self._journal(intents, approved, refused, now)
+        self.executor.aim(approved)
+        self.executor.work(self.prices.touches, now, bool(blocks))
+
+    def value(self) -> None:
+        """Value the account at the newest marks."""
+        self.portfolio = self.books.ledger.portfolio(self.prices.marks, self.prices.asset_marks)
+
+    @property
+    def equity(self) -> float:
+        """Numeraire; NaN where a mark that it needs is missing."""
+        return self.portfolio.equity if self.portfolio else math.nan
+
+    @property
+    def drawdown(self) -> float:
+        """Fall from the peak, as a fraction of it; NaN where unknown."""
+        peak = self.peak
+        return (peak - self.equity) / peak if peak > 0 else math.nan
+
+    @property
+    def peak(self) -> float:
+        """Highest equity seen."""
+        return self._gauges.peak(self.books.breakers)
+
+    def blocks(self) -> list[str]:
+        """Why no new risk may be taken anywhere; empty while trading."""
+        reasons = [self.books.tally.halted] if self.books.tally.halted else []
+        if self.executor.unreachable:
+            reasons.append(f"the venue does not answer: {self.executor.unreachable}")
+        return reasons + self.books.breakers.blocking("")  # freezes of one asset: see holdings
+
+    def _check_breakers(self, now: int) -> None:
+        leverage = self.portfolio.leverage if self.portfolio else math.nan
+        measures = self._gauges.read(
+            now,
+            self.prices.consensus,
+            self.prices.volatility,
+            self.equity,
+            leverage,
+            self.books.breakers,
+        )
+        changes = self.books.breakers.check(measures, now)
+        if changes:
+            self._record(*changes)
+        if math.isfinite(self.drawdown):
+            self.max_drawdown = max(self.max_drawdown, self.drawdown)
+
+    def holdings(self) -> dict[str, Holding]:
+        """Every instrument as risk sees it."""
+        uncertain = {
+            entry.order.instrument
+            for entry in self.books.orders.open.values()
+            if entry.state is OrderState.UNKNOWN
+        }
+        frozen = self.books.breakers.acts(BreakerAction.FREEZE)
+        found = {}
+        for name, instrument in self.prices.catalog.by_name.items():
+            lots = self.books.ledger.position(name)
+            buys, sells = self.books.orders.worst(name)
+            reason = self.prices.trouble[name]
+            if name in uncertain:
+                reason = "an order's fate is unknown"
+            elif not reason and not self.books.ledger.deposits.get(instrument.settle_asset):
+                # coins bought on a spot market are a position, not collateral for another one
+                reason = f"no {instrument.settle_asset} deposited to settle in"
+            elif not reason and frozen:
+                reason = next(iter(self.books.breakers.blocking(instrument.consensus_group)), "")
+            found[name] = Holding(
+                asset=instrument.consensus_group,
+                lots=lots,
+                worst_long=lots + buys,
+                worst_short=lots - sells,
+                mark=self.prices.marks.get(name, math.nan),
+                value=self.prices.lot_value(instrument),
+                tradable=not reason,
+                reason=reason,
+                shortable=instrument.kind is not Kind.SPOT,
+            )
+        return found
+
+    def _intents(
+        self,
+        frames: NDArray[Any],
+        opinions: Mapping[str, NDArray[Any]],
+        holdings: Mapping[str, Holding],
+        now: int,
+    ) -> list[AnyIntent]:
+        tape = int(frames["tape"][-1])
+        if self.books.breakers.acts(BreakerAction.REDUCE):
+            expiry = now + REDUCTION_EXPIRY
+            return list(deleverage(holdings, self.equity, self.limits, now, tape, expiry))
+        positions = {
+            name: holding.lots * holding.value if holding.lots else 0.0
+            for name, holding in holdings.items()
+        }
+        decided = self._orchestrator.decide(frames, opinions, self.equity, positions, now, tape)
+        return [
+            intent
+            for intent in decided
+            if not isinstance(intent, Close) or holdings[intent.instrument].lots
+        ]
+
+    def _journal(
+        self,
+        intents: list[AnyIntent],
+        approved: list[Approved],
+        refused: list[Refused],
+        now: int,
+    ) -> None:
+        """Journal what was decided; a refusal that stands is not told every second."""
+        muted = set()
+        for refusal in refused:
+            key = (_instrument_of(refusal.intent), refusal.reason)
+            if now - self._refusals.get(key, -SAID_AGAIN) < SAID_AGAIN:
+                muted.add(id(refusal.intent))
+            else:
+                self._refusals[key] = now
+        records: list[Any] = [
+            IntentDecided(ts=now, intent=i) for i in intents if id(i) not in muted
+        ]
+        records += [IntentApproved(ts=now, approved=a) for a in approved]
+        records += [IntentRefused(ts=now, refused=r) for r in refused if id(r.intent) not in muted]
+        for approval in approved:
+            value = self.prices.lot_value(self.prices.catalog.by_name[approval.instrument])
+            self.targets[approval.instrument] = approval.position * value
+        if records:
+            self._record(*records)
+
+    # --- agreement with the venue ---
+
+    def disagreements(self) -> list[str]:
+        """Where ledger and venue differ, to the last unit; only meaningful with no order under way.
+
+        Raises VenueUnreachableError.
+        """
+        balances = self._venue.account.balances()
+        positions = self._venue.account.positions()
+        ledger = self.books.ledger
+        found = [
+            f"{asset}: ledger {ledger.cash.get(asset, 0)}, venue {balances.get(asset, 0)}"
+            for asset in sorted({*balances, *ledger.cash})
+            if balances.get(asset, 0) != ledger.cash.get(asset, 0)
+        ]
+        derivatives = {
+            name
+            for name, instrument in self.prices.catalog.by_name.items()
+            if instrument.kind is not Kind.SPOT
+        }
+        held = {name: lots for name, lots in ledger.positions.items() if name in derivatives}
+        return found + [
+            f"{name}: ledger {held.get(name, 0)} lots, venue {positions.get(name, 0)}"
+            for name in sorted({*held, *positions})
+            if held.get(name, 0) != positions.get(name, 0)
+        ]
+
+    def reconcile(self, now: int) -> None:
+        """Compare with the venue where nothing is under way; halt where the two differ."""
+        if self.books.orders.open:
+            return
+        try:
+            self.executor.sync_fills(now)
+            strangers = self.executor.strangers()
+            differences = self.disagreements()
+        except VenueUnreachableError:
+            return
+        if strangers:
+            self.halt(f"the venue has orders that we do not know: {', '.join(strangers[:5])}", now)
+        elif differences:
+            self.halt(f"ledger and venue differ: {'; '.join(differences[:5])}", now)
+        else:
+            self.books.ledger.conservation()
+
+    def halt(self, reason: str, now: int) -> None:
+        """No new risk from here on; empty: trading goes on."""
+        if self.books.tally.halted != reason:
+            self._record(Halted(ts=now, reason=reason))
+
+
+def _instrument_of(intent: AnyIntent) -> str:
+    return getattr(intent, "instrument", "")
+
+
+def boundaries(frames: NDArray[Any]) -> list[tuple[int, int]]:
+    """Runs of frames with one boundary: (first, past the last)."""
+    edges = np.flatnonzero(np.diff(frames["ts"])) + 1
+    starts = [0, *edges.tolist()]
+    return list(zip(starts, [*edges.tolist(), len(frames)], strict=True))

@@ -1,0 +1,377 @@
+"""Puts nodes together from settings: which ports stand behind which mode."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seawall.core.clock import MILLISECOND, SECOND, SystemClock, TapeClock
+from seawall.core.errors import DataError, SettingError
+from seawall.core.events import Raw
+from seawall.core.instruments import Catalog, Kind
+from seawall.core.money import units
+from seawall.core.ports import Feed, Publisher, Venue
+from seawall.core.records import RunStarted
+from seawall.core.settings import Settings
+from seawall.node.perception import Perception, PerceptionShape
+from seawall.node.summary import Summary
+
+if TYPE_CHECKING:
+    from seawall.ingestion.tape import TapeWriter
+    from seawall.node.action import Action, Books
+    from seawall.node.node import Node
+    from seawall.storage.journal import SnapshotJournal
+    from seawall.storage.recorder import Recorder
+    from seawall.venues.simulated.client import RemoteVenue
+    from seawall.venues.simulated.venue import SimulatedVenue
+
+WEIGHTS = {"trend": 1.0, "order_flow": 1.0}  # of the agents
+SHARE = 0.5  # of the position cap that one instrument is given at full strength
+BLOCK = 1 << 18  # rows of a recorded tape at a time
+
+
+class Silent:
+    """A publisher for runs that nobody watches."""
+
+    def publish(self, topic: str, payload: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+def perception_of(settings: Settings, catalog: Catalog) -> Perception:
+    """Perception as the settings want it."""
+    from seawall.admission import AdmissionShape
+    from seawall.analysis import VolatilityShape
+    from seawall.estimation import MomentsShape
+    from seawall.market import MarketShape
+
+    given = settings.admission
+    shape = PerceptionShape(
+        admission=AdmissionShape(
+            rows_per_second=given.rows_per_second,
+            burst_rows=given.burst_rows,
+            rows_per_epoch=given.rows_per_epoch,
+            stale_ns=given.stale_ms * MILLISECOND,
+            clock_step_ns=given.clock_step_ms * MILLISECOND,
+            trust_minimum=given.trust_minimum,
+        ),
+        market=MarketShape(
+            cadence_ns=settings.feed.cadence_ms * MILLISECOND,
+            gap_ns=round(given.silent_s * SECOND),
+            band_ppm=round(given.price_band * 1_000_000),
+        ),
+        moments=MomentsShape(halflife_s=settings.estimation.halflife_s),
+        volatility=VolatilityShape(
+            halflife_s=settings.estimation.volatility_halflife_s,
+            extreme=settings.risk.volatility_threshold,
+        ),
+    )
+    return Perception(catalog, shape, catalog.numeraire(settings.numeraire))
+
+
+def deposits_of(settings: Settings, catalog: Catalog) -> dict[str, int]:
+    """The capital, in the asset that most spot and linear instruments settle in.
+
+    Instruments that settle in another asset cannot be traded until it is funded.
+    """
+    paying = [i for i in catalog.instruments if i.kind is not Kind.INVERSE]
+    if not paying:
+        raise DataError(
+            "all instruments of this tape settle in coins, and capital is given in money; add a "
+            "spot or linear instrument to the tape"
+        )
+    assets = [i.settle_asset for i in paying]
+    asset = max(sorted(set(assets)), key=assets.count)
+    decimals = next(i.settle_decimals for i in paying if i.settle_asset == asset)
+    try:
+        return {asset: units(settings.capital, decimals)}
+    except ValueError as error:
+        raise SettingError(f"capital is {settings.capital}: {error}") from error
+
+
+def build(
+    settings: Settings,
+    catalog: Catalog,
+    feed: Feed,
+    journal: "SnapshotJournal",
+    publisher: Publisher,
+    run: str,
+    *,
+    venue_log: Path | None = None,
+    real_time: SystemClock | None = None,
+    tape: "TapeWriter | None" = None,
+    **about: Any,
+) -> "Node":
+    """A node on these ports; its folds are brought in step with the journal first."""
+    from seawall.node.action import Books
+    from seawall.node.node import Node, Ports
+    from seawall.risk.breakers import configured
+    from seawall.storage.recorder import Recorder, recover
+
+    perception = perception_of(settings, catalog)
+    risk = settings.risk
+    breakers = configured(
+        {
+            "flash_crash": risk.flash_crash_threshold,
+            "drawdown": risk.drawdown_threshold,
+            "leverage": risk.max_leverage,
+            "volatility_spike": risk.volatility_threshold,
+        }
+    )
+    books = Books(breakers)
+    recover(journal, books.folds)
+    recorder = Recorder(journal, books.folds)
+    deposits = deposits_of(settings, catalog)
+    now = TapeClock()
+    venue = venue_of(settings, catalog, deposits, now, venue_log, books.orders.sequence)
+    action = action_of(settings, catalog, perception.cadence_ns, books, venue, recorder, run)
+    started = RunStarted(
+        ts=0,
+        run=run,
+        mode=settings.mode,
+        seed=settings.seed,
+        settings=settings.fingerprint(),
+        numeraire=perception.market.numeraire,
+        instruments=catalog.instruments,
+    )
+    ports = Ports(feed, venue, venue, recorder, publisher, now, real_time, tape)
+    return Node(ports, perception, action, started, deposits, **about)
+
+
+def action_of(
+    settings: Settings,
+    catalog: Catalog,
+    cadence: int,
+    books: "Books",
+    venue: Venue,
+    recorder: "Recorder",
+    run: str,
+) -> "Action":
+    """Agents, orchestrator, limits, breakers' gauges and executor as the settings want them."""
+    from seawall.decision.agents import Agent
+    from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
+    from seawall.decision.order_flow import OrderFlowAgent, OrderFlowShape
+    from seawall.decision.trend import TrendAgent, TrendShape
+    from seawall.execution import Executor
+    from seawall.node.action import Action, Prices
+    from seawall.risk.gauges import Gauges
+    from seawall.risk.limits import Limits
+
+    decision, risk = settings.decision, settings.risk
+    trend = TrendShape(fast_half_life=decision.trend_fast_s, slow_half_life=decision.trend_slow_s)
+    flow = OrderFlowShape(half_life=decision.order_flow_halflife_s)
+    agents: dict[str, Agent] = {
+        "trend": TrendAgent(catalog, cadence, trend),
+        "order_flow": OrderFlowAgent(catalog, cadence, flow),
+    }
+    shape = OrchestratorShape(
+        cap_fraction=SHARE * risk.max_position_size,
+        deadband=decision.deadband,
+        hold=decision.minimum_hold_s,
+    )
+    venues = sorted({i.venue for i in catalog.instruments})
+    executor = Executor(
+        catalog,
+        venue,
+        books.orders,
+        books.tally.origin or run,
+        recorder.record,
+        books.ledger.position,
+        lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
+    )
+    return Action(
+        books,
+        Prices(catalog),
+        agents,
+        Orchestrator(catalog, WEIGHTS, cadence, shape),
+        Gauges(books.breakers.definitions, cadence),
+        Limits(position=risk.max_position_size, leverage=risk.max_leverage),
+        executor,
+        venue,
+        recorder,
+    )
+
+
+def venue_of(
+    settings: Settings,
+    catalog: Catalog,
+    balances: dict[str, int],
+    clock: TapeClock,
+    log: Path | None,
+    after: int,
+) -> "SimulatedVenue | RemoteVenue":
+    """The simulated exchange, in this process or behind a socket."""
+    from seawall.venues.simulated.client import RemoteVenue
+    from seawall.venues.simulated.shape import VenueShape
+    from seawall.venues.simulated.venue import SimulatedVenue
+
+    given = settings.venue
+    shape = VenueShape(
+        balances=balances,
+        maker_fee_ppm=given.maker_fee_ppm,
+        taker_fee_ppm=given.taker_fee_ppm,
+        entry_latency_ns=round(given.entry_latency_ms * MILLISECOND),
+        response_latency_ns=round(given.response_latency_ms * MILLISECOND),
+        half_spread_ppm=given.half_spread_ppm,
+        bar_participation=given.bar_participation,
+        seed=settings.seed,
+    )
+    if given.url:
+        return RemoteVenue(given.url, catalog, shape, clock, after)
+    return SimulatedVenue(catalog, shape, clock, log, after)
+
+
+def run_id(*parts: object) -> str:
+    """Eight hexadecimal digits that name a run."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
+
+
+def backtest(
+    settings: Settings,
+    tape: Path,
+    journal: Path | None,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """Run a recorded tape through the whole node; `journal` is written at the end, whole or not."""
+    from seawall.ingestion.replay import ReplayFeed
+    from seawall.ingestion.tape import open_tape
+    from seawall.storage.journal import MemoryJournal
+
+    recorded = open_tape(tape)
+    if not recorded.rows:
+        raise DataError(f"{tape}: the tape is empty; import data into it")
+    feed = ReplayFeed(recorded.catalog, recorded.blocks(BLOCK), TapeClock(), None)
+    total = recorded.rows
+    kept = MemoryJournal()
+    node = build(
+        settings,
+        recorded.catalog,
+        feed,
+        kept,
+        Silent(),
+        run_id(settings.fingerprint(), recorded.catalog),
+        progress=lambda done: progress(done, total),
+        strict=True,
+    )
+    summary = node.run()
+    if journal is not None:
+        kept.write(journal)
+    return summary
+
+
+def paper(settings: Settings, publisher: Publisher, say: Callable[[str], None]) -> "Node":
+    """A node that trades on paper: real time, its own tape, journal and exchange on disk."""
+    if settings.feed.name == "replay":
+        return _paper_replay(settings, publisher, say)
+    from seawall.ingestion.choice import choose
+    from seawall.ingestion.tape import TapeWriter
+    from seawall.node.tally import Tally
+    from seawall.storage.journal import Durability, SqliteJournal
+    from seawall.storage.recorder import recover
+
+    clock = SystemClock()
+    with contextlib.ExitStack() as stack:
+        marks: dict[str, float] = {}
+        folder = settings.data_dir / "simulated"
+        if (folder / "journal.sqlite").exists():
+            tally = Tally()
+            with contextlib.closing(
+                SqliteJournal(folder / "journal.sqlite", Durability.PROCESS)
+            ) as past:
+                recover(past, [tally])
+            marks = {name.split("/")[0]: mark for name, mark in tally.marks.items()}
+        feed, why = choose(
+            settings.feed.name,
+            lambda timeout: _live(settings, clock, timeout),
+            lambda: _simulated(settings, clock, marks),
+        )
+        stack.callback(feed.close)
+        say(why)
+        name = why.split(" ", 1)[0]
+        folder = settings.data_dir / name
+        journal = SqliteJournal(folder / "journal.sqlite", Durability.PROCESS)
+        stack.callback(journal.close)
+        catalog = feed.catalog
+        tape = TapeWriter(folder / f"tape-{run_id(catalog)}", catalog)
+        stack.callback(tape.close)
+        node = build(
+            settings,
+            catalog,
+            feed,
+            journal,
+            publisher,
+            run_id(settings.fingerprint(), clock.now()),
+            venue_log=None if settings.venue.url else folder / "venue.log",
+            real_time=clock,
+            tape=tape,
+            feed_name=name,
+            feed_detail=why,
+        )
+        node.perception.market.state.clock["tape"] = tape.rows
+        stack.pop_all()
+        return node
+
+
+def _live(settings: Settings, clock: SystemClock, timeout: float) -> Feed:
+    from seawall.ingestion.live import LiveFeed
+
+    entries: Any = [{"name": name} for name in settings.feed.exchanges]
+    return LiveFeed(entries, settings.feed.symbols, clock, timeout=timeout, seed=settings.seed)
+
+
+def _simulated(settings: Settings, clock: SystemClock, marks: dict[str, float]) -> Feed:
+    from seawall.ingestion.simulated import MarketShape, SimulatedFeed, SimulatedMarket
+
+    shape = MarketShape(outages_per_hour=settings.feed.outages_per_hour)
+    prices = {asset.base: marks[asset.base] for asset in shape.assets if asset.base in marks}
+    return SimulatedFeed(SimulatedMarket(settings.seed, clock.now(), shape, prices), clock)
+
+
+def _paper_replay(settings: Settings, publisher: Publisher, say: Callable[[str], None]) -> "Node":
+    """A recorded tape at N times real time, or as fast as possible; the journal in memory."""
+    from seawall.ingestion.replay import ReplayFeed
+    from seawall.ingestion.tape import open_tape
+    from seawall.storage.journal import MemoryJournal
+
+    folder = settings.feed.tape
+    if folder is None:
+        raise SettingError("feed.name is replay and feed.tape is empty; give --tape FOLDER")
+    recorded = open_tape(folder)
+    speed = settings.feed.speed
+    pace = "as fast as possible" if speed is None else f"at {speed:g} x real time"
+    why = f"replay of {folder.name} {pace}"
+    say(why)
+    feed = ReplayFeed(recorded.catalog, recorded.blocks(BLOCK), SystemClock(), speed)
+    return build(
+        settings,
+        recorded.catalog,
+        feed,
+        MemoryJournal(),
+        publisher,
+        run_id(settings.fingerprint(), recorded.catalog),
+        feed_name="replay",
+        feed_detail=why,
+    )
+
+
+def compile_kernels(say: Callable[[str], None]) -> None:
+    """Run a few simulated seconds through everything that is compiled, so that it is on disk."""
+    from seawall.ingestion.inspection import inspect_rows
+    from seawall.ingestion.simulated import SimulatedMarket
+
+    say("compiling the kernels (once)")
+    market = SimulatedMarket(1, 1_700_000_000 * SECOND)
+    rows = market.record(5 * SECOND)
+    inspect_rows(market.catalog, iter([rows]))
+    _rehearse(Settings(mode="backtest"), market.catalog, iter([rows]))
+
+
+def _rehearse(settings: Settings, catalog: Catalog, blocks: Iterator[Raw]) -> Summary:
+    from seawall.ingestion.replay import ReplayFeed
+    from seawall.storage.journal import MemoryJournal
+
+    feed = ReplayFeed(catalog, blocks, TapeClock(), None)
+    node = build(
+        settings, catalog, feed, MemoryJournal(), Silent(), run_id("rehearsal"), strict=True
+    )
+    return node.run()

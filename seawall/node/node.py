@@ -1,0 +1,304 @@
+"""The node: the one path from feed to venue, on one thread, the same live, on paper, in a backtest.
+
+Only its ports differ. Time on the path is the tape's: a quiet market is told by TICK rows, which
+are on the tape too.
+"""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.core.clock import MINUTE, SECOND, Clock, TapeClock
+from seawall.core.errors import SeawallError
+from seawall.core.events import EventKind, Raw, empty
+from seawall.core.intents import Approved, Close, Urgency
+from seawall.core.ports import Feed, Playback, Publisher, Venue
+from seawall.core.records import Deposited, Digest, RunStarted, RunStopped
+from seawall.ingestion.tape import TapeWriter
+from seawall.node.action import Action, boundaries
+from seawall.node.perception import Perception
+from seawall.node.summary import Summary
+from seawall.node.views import Window, summary_of, view_of
+from seawall.risk.limits import approve
+from seawall.storage.recorder import Recorder
+
+DIGEST_FRAMES = 64  # at least so many boundaries between two digests, at least 60 s
+VIEW_S = 0.5  # seconds of real time between two views
+WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
+DRAIN = 10 * SECOND  # how long a stopping node waits for its orders
+
+
+@dataclass(slots=True)
+class Ports:
+    """Everything that reaches outside.
+
+    Attributes:
+        now: the clock that the node moves along the tape; all decisions are stamped with it.
+        clock: real time, for TICK rows where the feed is silent; None where the tape is a recorded
+            one, whose time is not ours to pass.
+    """
+
+    feed: Feed
+    venue: Venue
+    playback: Playback
+    recorder: Recorder
+    publisher: Publisher
+    now: TapeClock
+    clock: Clock | None = None
+    tape: TapeWriter | None = None
+
+
+class Node:
+    """Runs until its feed ends or `stop` is called.
+
+    Args:
+        started: the record that opens the run; its `ts` is set when the first row comes.
+        deposits: cash to be booked where the journal is new.
+        feed_detail: why this feed, for the page.
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        perception: Perception,
+        action: Action,
+        started: RunStarted,
+        deposits: dict[str, int],
+        feed_name: str = "replay",
+        feed_detail: str = "",
+        progress: Callable[[int], None] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.ports = ports
+        self.recorder = ports.recorder
+        self.perception = perception
+        self.action = action
+        self.started = started
+        self.feed_name = feed_name
+        self.feed_detail = feed_detail
+        self.window = Window(perception)
+        self.status = "recovering"
+        self.first_ts = 0
+        self.equity_start = float("nan")
+        self.frames = 0
+        self._deposits = deposits
+        self._progress = progress
+        self._strict = strict
+        self._hash = hashlib.sha256()
+        self._digest_ts = 0
+        self._digest_frames = 0
+        self._boundaries = 0
+        self._stop = threading.Event()
+        self._stop_reason = "the feed has ended"
+        self._flatten = False
+        self._published = 0.0
+        self._began = time.monotonic()
+
+    @property
+    def now(self) -> int:
+        """Ns UTC, where the tape stands."""
+        return self.ports.now.now()
+
+    def stop(self, reason: str, flatten: bool = False) -> None:
+        """Ask the node to stop in order; from any thread."""
+        self._stop_reason = reason
+        self._flatten = self._flatten or flatten
+        self._stop.set()
+
+    def run(self) -> Summary:
+        """Trade until stopped; then cancel, reconcile and say what it came to."""
+        try:
+            while not self._stop.is_set():
+                rows = self.ports.feed.read(WAIT_S)
+                if rows is None:
+                    break
+                rows = rows if len(rows) else self._tick()
+                if len(rows):
+                    self.take(rows)
+            self._close_down()
+        finally:
+            self.ports.feed.close()
+            if self.ports.tape is not None:
+                self.ports.tape.close()
+        return self.summary()
+
+    # --- the path ---
+
+    def take(self, rows: Raw) -> None:
+        """Rows into the tape, perception, the simulated venue and, at each boundary, action."""
+        if self.ports.tape is not None:
+            rows = self.ports.tape.append(rows)
+        if not self.first_ts:
+            self._begin(int(rows["recv_ts"][0]))
+        at = 0
+        for frames in self.perception.observe(rows):
+            opinions = self.action.opine(frames)
+            for first, past in boundaries(frames):
+                now = int(frames["ts"][first])
+                to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
+                self._observe(Raw(rows[at:to]), now)
+                at = max(at, to)
+                part = {name: rows_[first:past] for name, rows_ in opinions.items()}
+                self._act(frames[first:past], part, now)
+        self._observe(Raw(rows[at:]), int(rows["recv_ts"][-1]))
+        self.window.note(rows)
+        self._publish()
+        if self._progress is not None:
+            self._progress(self.perception.rows)
+
+    def _begin(self, ts: int) -> None:
+        """The first row: the run starts at its time."""
+        self.first_ts = ts
+        self.ports.now.wait(ts)
+        books = self.action.books
+        fresh = books.tally.runs == 0
+        self.ports.recorder.record(_at(self.started, ts))
+        if fresh and self._deposits:
+            self.ports.recorder.record(
+                *(Deposited(ts=ts, asset=a, amount=n) for a, n in self._deposits.items())
+            )
+        if not fresh:
+            self.action.executor.recover(ts)
+        if books.tally.halted:
+            self.action.halt("", ts)  # what halted the last run is checked again from here on
+        self.action.reconcile(ts)
+        self.status = "trading"
+
+    def _observe(self, rows: Raw, now: int) -> None:
+        """Let the simulated venue live to `now`; the node's own time moves with it."""
+        self.ports.now.wait(now)
+        if getattr(self.ports.playback, "needs_snapshot", False):
+            books = self.perception.market.snapshot(now)
+            rows = Raw(np.concatenate([books, rows])) if len(books) else rows
+        self.ports.playback.observe(rows, now)
+
+    def _act(self, frames: NDArray[Any], opinions: dict[str, NDArray[Any]], now: int) -> None:
+        self.frames += len(frames)
+        self._boundaries += 1
+        self._hash.update(frames.tobytes())
+        try:
+            self.action.act(frames, opinions, now)
+        except SeawallError as error:
+            if self._strict:
+                raise
+            self.action.halt(f"{type(error).__name__}: {error}", now)
+        if math.isnan(self.equity_start):
+            self.equity_start = self.action.equity
+        self.window.mark(now, self.action)
+        due = now - self._digest_ts >= MINUTE
+        if due and self._boundaries - self._digest_frames >= DIGEST_FRAMES:
+            self._digest(frames, now)
+
+    def _digest(self, frames: NDArray[Any], now: int) -> None:
+        """Every minute (or 64 boundaries): where perception stands; and agreement is checked."""
+        self._digest_ts, self._digest_frames = now, self._boundaries
+        self.ports.recorder.record(
+            Digest(
+                ts=now,
+                tape=int(frames["tape"][-1]),
+                frames=self._hash.hexdigest(),
+                marks=dict(sorted(self.action.prices.marks.items())),
+                equity=self.action.equity,
+                peak=self.action.peak,
+            )
+        )
+        self.action.reconcile(now)
+
+    def _tick(self) -> Raw:
+        """Nothing came: a row that says so, at the clock's time."""
+        if self.ports.clock is None:
+            return Raw(empty(0))
+        rows = empty(1)
+        rows["kind"] = EventKind.TICK
+        rows["recv_ts"] = max(self.perception.last_ts, self.ports.clock.now())
+        return Raw(rows)
+
+    # --- the end ---
+
+    def _close_down(self) -> None:
+        """Cancel what adds risk, flatten if asked, wait for the answers, say what stays."""
+        self.status = "stopping"
+        now = self.ports.now.now()
+        if self.first_ts:
+            for frames in self.perception.flush():
+                self._act(frames, self.action.opine(frames), int(frames["ts"][0]))
+            self.action.executor.goals.clear()
+            self.action.executor.cancel_risk(now)
+            if self._flatten:
+                self._close_positions(now)
+            self._drain(now + DRAIN)
+            now = self.ports.now.now()
+            self.action.reconcile(now)
+            stays = tuple(self.action.books.orders.open)
+            self.ports.recorder.record(
+                RunStopped(ts=now, reason=self._stop_reason, open_orders=stays)
+            )
+        self._publish(force=True)
+
+    def _close_positions(self, now: int) -> None:
+        intents = [
+            Close(
+                strategy="operator",
+                ts=now,
+                tape=self.perception.rows,
+                expiry=now + DRAIN,
+                urgency=Urgency.URGENT,
+                rationale="stopped with --flatten",
+                instrument=name,
+            )
+            for name, lots in self.action.books.ledger.positions.items()
+            if lots
+        ]
+        approved: list[Approved]
+        approved, _ = approve(
+            intents, self.action.holdings(), self.action.equity, self.action.limits, [], now
+        )
+        self.action.executor.aim(approved)
+
+    def _drain(self, until: int) -> None:
+        """Let the venue answer: time goes on, nothing new is decided."""
+        executor = self.action.executor
+        while self.ports.now.now() < until:
+            now = self.ports.now.now()
+            executor.listen(now)
+            executor.work(self.action.prices.touches, now, True)
+            if not self.action.books.orders.open and not executor.goals:
+                break
+            rows = self.ports.feed.read(WAIT_S)
+            if rows is None:
+                step = Raw(empty(0))
+                self._observe(step, now + SECOND // 10)
+                continue
+            rows = rows if len(rows) else self._tick()
+            if not len(rows):
+                continue
+            if self.ports.tape is not None:
+                rows = self.ports.tape.append(rows)
+            for _ in self.perception.observe(rows):
+                pass
+            self._observe(rows, int(rows["recv_ts"][-1]))
+
+    def _publish(self, force: bool = False) -> None:
+        real = time.monotonic()
+        if not force and real - self._published < VIEW_S:
+            return
+        self._published = real
+        self.ports.publisher.publish("view", view_of(self, real - self._began))
+        for point in self.window.points():
+            self.ports.publisher.publish("point", point)
+
+    def summary(self) -> Summary:
+        """What it came to so far."""
+        return summary_of(self)
+
+
+def _at(record: RunStarted, ts: int) -> RunStarted:
+    return msgspec.structs.replace(record, ts=ts)

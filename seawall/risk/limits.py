@@ -1,0 +1,286 @@
+"""Limits: an intent becomes Approved here or nowhere, for the whole portfolio at its worst.
+
+Worst means that of all open orders just those fill that make the position larger. What cannot be
+known (a mark, the equity, an order's fate) allows reductions only.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from seawall.core.errors import SettingError
+from seawall.core.instruments import PRODUCT_LIMIT
+from seawall.core.intents import AnyIntent, Approved, Close, Refused, Target, Urgency
+
+STRATEGY = "risk"  # the sub-ledger of what risk trades of its own
+LOTS_BOUND = 1 << 40  # leaves room for prices of 2**22 ticks under PRODUCT_LIMIT
+NO_CAP = ""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the portfolio may hold (MAX_POSITION_SIZE, MAX_LEVERAGE).
+
+    Attributes:
+        position: gross notional of one asset, share of equity.
+        leverage: gross notional of the portfolio, multiple of equity.
+    """
+
+    position: float = 0.2
+    leverage: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("position", "leverage"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise SettingError(f"risk limit {name} is {getattr(self, name)}; it must be >= 0")
+
+
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """One instrument as risk sees it.
+
+    Attributes:
+        lots: signed position.
+        worst_long, worst_short: signed position were all open buys (sells) filled and nothing
+            else: worst_short <= lots <= worst_long.
+        mark: quote units, by consensus; NaN where unknown.
+        value: notional of one lot in the numeraire, > 0; NaN where unknown.
+        asset: consensus group; its instruments share one position cap, long and short add up.
+        tradable: whether new risk may be taken; if not, `reason` says why (stale, not valid, an
+            order in state UNKNOWN, ...).
+        shortable: false for spot without borrowing.
+        bound: most lots either way that the exact books can hold.
+    """
+
+    asset: str
+    lots: int = 0
+    worst_long: int = 0
+    worst_short: int = 0
+    mark: float = math.nan
+    value: float = math.nan
+    tradable: bool = True
+    reason: str = ""
+    shortable: bool = True
+    bound: int = LOTS_BOUND
+
+    @property
+    def known(self) -> bool:
+        """Whether its lots can be valued."""
+        return 0.0 < self.mark < math.inf and 0.0 < self.value < math.inf
+
+    @property
+    def worst(self) -> int:
+        """Most lots, either way, that it can come to by open orders alone."""
+        return max(self.lots, self.worst_long, -self.lots, -self.worst_short)
+
+
+def approve(
+    intents: Sequence[AnyIntent],
+    holdings: Mapping[str, Holding],
+    equity: float,
+    limits: Limits,
+    blocks: Sequence[str],
+    now: int,
+) -> tuple[list[Approved], list[Refused]]:
+    """What may be done of each intent, one after the other; earlier ones use up room first.
+
+    The position approved is the least of what was asked, every cap, and whole lots toward zero.
+    Whoever executes it counts the open orders of a side toward it: never more than
+    ``position - worst_long`` lots to buy, or ``worst_short - position`` to sell, on top of them.
+
+    Args:
+        holdings: instrument → holding, for every instrument that is held or may be traded.
+        equity: numeraire, NaN where unknown.
+        blocks: reasons why no new risk may be taken anywhere (open breakers, halted).
+        now: ns UTC; expired intents are refused, Close excepted.
+
+    Returns:
+        Approved and refused intents, each in the order of `intents`.
+    """
+    portfolio = _Portfolio(holdings, equity, limits, blocks)
+    approved: list[Approved] = []
+    refused: list[Refused] = []
+    for intent in intents:
+        answer = portfolio.answer(intent, now)
+        if isinstance(answer, Approved):
+            portfolio.take(answer)
+            approved.append(answer)
+        else:
+            refused.append(answer)
+    return approved, refused
+
+
+def deleverage(
+    holdings: Mapping[str, Holding], equity: float, limits: Limits, now: int, tape: int, expiry: int
+) -> list[Target | Close]:
+    """Reductions that bring gross notional to 0.9 of the leverage cap, all positions pro rata.
+
+    What the leverage breaker asks for. Empty where gross is under the cap, or where a mark or
+    the equity is unknown (nothing is sold on a guess). Equity gone: everything is closed.
+    """
+    held = {name: holding for name, holding in holdings.items() if holding.lots}
+    if not math.isfinite(equity) or not all(holding.known for holding in held.values()):
+        return []
+    gross = math.fsum(abs(holding.lots) * holding.value for holding in held.values())
+    if gross <= limits.leverage * equity:
+        return []
+    share = max(0.0, 0.9 * limits.leverage * equity / gross)
+    reductions: list[Target | Close] = []
+    for name, holding in held.items():
+        exposure = holding.lots * holding.value * share
+        words = f"gross notional is {gross:.2f}, cap {limits.leverage * equity:.2f}"
+        if share == 0.0:
+            reductions.append(
+                Close(
+                    strategy=STRATEGY,
+                    ts=now,
+                    tape=tape,
+                    expiry=expiry,
+                    urgency=Urgency.URGENT,
+                    rationale=words,
+                    instrument=name,
+                )
+            )
+        else:
+            reductions.append(
+                Target(
+                    strategy=STRATEGY,
+                    ts=now,
+                    tape=tape,
+                    expiry=expiry,
+                    urgency=Urgency.URGENT,
+                    rationale=words,
+                    instrument=name,
+                    exposure=exposure,
+                )
+            )
+    return reductions
+
+
+class _Portfolio:
+    """Holdings at their worst while intents are approved one by one."""
+
+    def __init__(
+        self,
+        holdings: Mapping[str, Holding],
+        equity: float,
+        limits: Limits,
+        blocks: Sequence[str],
+    ) -> None:
+        self._holdings = holdings
+        self._equity = equity
+        self._limits = limits
+        self._worst: dict[str, float] = {}  # instrument → worst notional
+        self._block = blocks[0] if blocks else ""
+        if not self._block and not 0.0 < equity < math.inf:
+            self._block = "equity is unknown" if math.isnan(equity) else "there is no equity"
+        for name, holding in holdings.items():
+            worst = holding.worst
+            if worst and not holding.known and not self._block:
+                self._block = f"mark of {name} is unknown"
+            self._worst[name] = worst * holding.value if worst else 0.0
+
+    def answer(self, intent: AnyIntent, now: int) -> Approved | Refused:
+        """The intent, approved or refused."""
+        if not isinstance(intent, Target | Close):
+            return Refused(intent=intent, reason="only Target and Close can be sized so far")
+        holding = self._holdings.get(intent.instrument)
+        if holding is None:
+            return Refused(intent=intent, reason=f"{intent.instrument} is not traded here")
+        if isinstance(intent, Close):
+            return _reduction(intent, 0)
+        if now >= intent.expiry:
+            return Refused(intent=intent, reason="the intent has expired")
+        if not math.isfinite(intent.exposure):
+            return Refused(intent=intent, reason="the wanted exposure is not a number")
+        block = self._block or _obstacle(intent.instrument, holding)
+        if block:
+            return _reduced(intent, holding, block)
+        return self._sized(intent, holding)
+
+    def take(self, approved: Approved) -> None:
+        """Count an approved position as if all of it could fill."""
+        holding = self._holdings[approved.instrument]
+        if abs(approved.position) > holding.worst:
+            notional = abs(approved.position) * holding.value
+            self._worst[approved.instrument] = max(self._worst[approved.instrument], notional)
+
+    def _sized(self, intent: Target, holding: Holding) -> Approved | Refused:
+        """The least of what was asked and every cap."""
+        wanted = _whole_lots(abs(intent.exposure), holding.value)
+        lots, capped_by = wanted, NO_CAP
+        for cap, most in self._caps(intent, holding):
+            if most < lots:
+                lots, capped_by = most, cap
+        if lots == 0 and holding.lots == 0 and intent.exposure != 0.0:
+            if capped_by == NO_CAP:
+                return Refused(intent=intent, reason="smaller than one lot")
+            return Refused(intent=intent, reason=f"the {capped_by} cap leaves no room")
+        position = lots if intent.exposure > 0.0 else -lots
+        return Approved(
+            intent=intent,
+            instrument=intent.instrument,
+            position=position,
+            reduce_only=_reduces(position, holding.lots),
+            capped_by=capped_by,
+        )
+
+    def _caps(self, intent: Target, holding: Holding) -> tuple[tuple[str, int], ...]:
+        """Each cap's name and the most lots that it allows in this instrument."""
+        same = gross = 0.0
+        for name, notional in self._worst.items():
+            if name != intent.instrument:
+                gross += notional
+                if self._holdings[name].asset == holding.asset:
+                    same += notional
+        position = self._limits.position * self._equity - same
+        leverage = self._limits.leverage * self._equity - gross
+        return (
+            ("position", _whole_lots(position, holding.value)),
+            ("leverage", _whole_lots(leverage, holding.value)),
+            ("exact books", holding.bound),
+            ("short sale", holding.bound if holding.shortable or intent.exposure > 0.0 else 0),
+        )
+
+
+def _whole_lots(notional: float, value: float) -> int:
+    """Whole lots, toward zero, that are worth no more than `notional`; 0 where it is negative."""
+    if notional <= 0.0:
+        return 0
+    lots = int(min(notional / value, float(PRODUCT_LIMIT)))
+    return lots if lots * value <= notional else lots - 1
+
+
+def _obstacle(name: str, holding: Holding) -> str:
+    """Why this instrument takes no new risk, empty if it does."""
+    if not holding.tradable:
+        return holding.reason or f"{name} cannot be traded"
+    return "" if holding.known else f"mark of {name} is unknown"
+
+
+def _reduces(position: int, lots: int) -> bool:
+    """Whether going from `lots` to `position` neither grows nor turns."""
+    return min(0, lots) <= position <= max(0, lots)
+
+
+def _reduced(intent: Target, holding: Holding, reason: str) -> Approved | Refused:
+    """As much of the intent as goes toward zero, else refused."""
+    toward = intent.exposure * holding.lots
+    if holding.lots and (toward <= 0.0):
+        return _reduction(intent, 0, reason if intent.exposure else NO_CAP)
+    if holding.lots and holding.known:
+        lots = _whole_lots(abs(intent.exposure), holding.value)
+        position = lots if intent.exposure > 0.0 else -lots
+        if _reduces(position, holding.lots):
+            return _reduction(intent, position)
+    return Refused(intent=intent, reason=reason)
+
+
+def _reduction(intent: Target | Close, position: int, capped_by: str = NO_CAP) -> Approved:
+    """An approval that can only make the position smaller."""
+    return Approved(
+        intent=intent,
+        instrument=intent.instrument,
+        position=position,
+        reduce_only=True,
+        capped_by=capped_by,
+    )

@@ -1,0 +1,106 @@
+"""Folds over the journal.
+
+A record is kept first and applied next; state is kept now and then, and rebuilt at the start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from seawall.core.errors import InvariantError
+from seawall.core.records import AnyRecord, Fold
+from seawall.storage.journal import SnapshotJournal
+
+
+class Recorder:
+    """The one way into the journal: a record is durable before any fold hears of it.
+
+    Args:
+        folds: in step with the journal (new ones with an empty journal, else after `recover`).
+            A fold whose state changes its layout must change its name: it is then rebuilt from
+            the records.
+        every: rows between snapshots.
+    """
+
+    def __init__(
+        self, journal: SnapshotJournal, folds: Sequence[Fold], every: int = 10_000
+    ) -> None:
+        self.journal = journal
+        self._folds = _distinct(folds)
+        self._every = every
+        self._broken = ""
+
+    def record(self, *records: AnyRecord) -> None:
+        """Keep records, then apply them to every fold in turn.
+
+        Raises:
+            StoreError: they could not be kept; no fold has heard of them.
+            InvariantError: a fold refused one that is kept; from then on nothing is recorded.
+        """
+        if self._broken:
+            raise InvariantError(self._broken)
+        before = self.journal.rows
+        self.journal.append(list(records))
+        for seq, record in enumerate(records, before + 1):
+            self._apply(seq, record)
+        if self.journal.rows // self._every > before // self._every:
+            self.snapshot()
+
+    def _apply(self, seq: int, record: AnyRecord) -> None:
+        try:
+            for fold in self._folds:
+                fold.apply(record)
+        except BaseException as error:
+            self._broken = f"the books stopped at journal row {seq}: {error}; nothing more is kept"
+            raise
+
+    def snapshot(self) -> None:
+        """Keep the state of all folds now; StoreError where that fails."""
+        encode = msgspec.msgpack.encode
+        self.journal.keep({fold.name: encode(fold.state()) for fold in self._folds})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How state was rebuilt.
+
+    Attributes:
+        snapshot: the row that the snapshot in use follows, 0 where there was none.
+        replayed: rows applied after it.
+    """
+
+    snapshot: int
+    replayed: int
+
+
+def recover(journal: SnapshotJournal, folds: Sequence[Fold]) -> Recovery:
+    """Bring new folds in step with the journal: newest good snapshot, then the rows after it.
+
+    Raises:
+        StoreError: the journal is broken after the snapshot, or was shortened.
+        InvariantError: a fold refuses a row.
+    """
+    folds = _distinct(folds)
+    start = 0
+    for seq, states in journal.snapshots():
+        if all(fold.name in states for fold in folds):
+            for fold in folds:
+                fold.restore(msgspec.msgpack.decode(states[fold.name]))
+            start = seq
+            break
+    seq = start
+    for seq, record in journal.read(start):
+        for fold in folds:
+            try:
+                fold.apply(record)
+            except InvariantError as error:
+                raise InvariantError(f"journal row {seq}: {error}") from error
+    return Recovery(start, seq - start)
+
+
+def _distinct(folds: Sequence[Fold]) -> list[Fold]:
+    names = [fold.name for fold in folds]
+    if len(set(names)) != len(names):
+        raise ValueError(f"two folds have one name: {', '.join(names)}")
+    return list(folds)

@@ -1,0 +1,149 @@
+"""The journal's tables, its hash chain and its snapshots' seals.
+
+Nothing here is SQLite's own: the same tables serve in PostgreSQL.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from struct import Struct
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
+
+from seawall.core import records
+from seawall.core.errors import StoreError
+from seawall.core.records import AnyRecord
+
+FORMAT = "1"  # of the tables; a record's own layout is its row's `schema`
+GENESIS = bytes(32)  # the hash before the first row
+
+METADATA = MetaData()
+_SEQ = BigInteger().with_variant(Integer(), "sqlite")  # in SQLite the row id itself: no index
+
+JOURNAL = Table(
+    "journal",
+    METADATA,
+    Column("seq", _SEQ, primary_key=True, autoincrement=False),  # 1, 2, ...
+    Column("ts", BigInteger, nullable=False),  # ns UTC
+    Column("kind", String, nullable=False),  # the record's tag
+    Column("schema", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+SNAPSHOTS = Table(
+    "snapshots",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),  # the row it follows
+    Column("fold", String, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),  # of that row
+    Column("state", LargeBinary, nullable=False),  # MessagePack
+    Column("checksum", LargeBinary, nullable=False),
+)
+META = Table(
+    "meta",
+    METADATA,
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+
+class Row(NamedTuple):
+    """One row of the journal, in the order of its columns."""
+
+    seq: int
+    ts: int
+    kind: str
+    schema: int
+    body: bytes
+    hash: bytes
+
+
+class Snapshot(NamedTuple):
+    """A fold's state right after row `seq`, in the order of its columns."""
+
+    seq: int
+    fold: str
+    hash: bytes
+    state: bytes
+    checksum: bytes
+
+    @property
+    def good(self) -> bool:
+        """The snapshot is as it was written."""
+        return self.checksum == seal(self.seq, self.fold, self.hash, self.state)
+
+
+_LINK = Struct("<QI")
+
+
+def link(previous: bytes, seq: int, schema: int, body: bytes) -> bytes:
+    """A row's hash: SHA-256(previous hash | seq, 8 bytes LE | schema, 4 bytes LE | body)."""
+    return hashlib.sha256(previous + _LINK.pack(seq, schema) + body).digest()
+
+
+def seal(seq: int, fold: str, row_hash: bytes, state: bytes) -> bytes:
+    """A snapshot's checksum."""
+    name = fold.encode()
+    head = _LINK.pack(seq, len(name)) + name + row_hash
+    return hashlib.sha256(head + state).digest()
+
+
+def chained(new: Sequence[AnyRecord], seq: int, head: bytes) -> list[Row]:
+    """The rows that follow row `seq` with hash `head`.
+
+    Raises:
+        StoreError: a record holds what MessagePack cannot, such as an amount past 64 bits.
+    """
+    rows = []
+    schema = records.SCHEMA
+    for record in new:
+        kind = str(record.__struct_config__.tag)
+        try:
+            body = records.encode(record)
+        except (OverflowError, TypeError, msgspec.MsgspecError) as error:
+            raise StoreError(
+                f"a record of kind {kind} cannot be kept: {error}; amounts must fit in 64 bits, "
+                "give the asset fewer decimals"
+            ) from error
+        seq += 1
+        head = link(head, seq, schema, body)
+        rows.append(Row(seq, record.ts, kind, schema, body, head))
+    return rows
+
+
+def unchained(
+    rows: Iterable[Row], seq: int, head: bytes, where: str
+) -> Iterator[tuple[Row, AnyRecord]]:
+    """The records of the rows that follow row `seq` with hash `head`, each checked.
+
+    Args:
+        where: the journal's name in messages.
+
+    Raises:
+        StoreError: a row is missing, changed, unreadable, or of a newer Seawall.
+    """
+    for row in rows:
+        seq += 1
+        if row.seq != seq:
+            raise StoreError(f"{where}: row {seq} is missing; {_RESTORE}")
+        if row.schema > records.SCHEMA:
+            raise StoreError(
+                f"{where}: row {seq} was written by a newer Seawall (schema {row.schema}, this one "
+                f"knows {records.SCHEMA}); update Seawall"
+            )
+        head = link(head, seq, row.schema, row.body)
+        if row.hash != head:
+            raise StoreError(f"{where}: the hash chain breaks at row {seq}; {_RESTORE}")
+        try:
+            record = records.decode(row.body)
+        except msgspec.MsgspecError as error:
+            raise StoreError(f"{where}: row {seq} is no record ({error}); {_RESTORE}") from error
+        if row.ts != record.ts or row.kind != record.__struct_config__.tag:
+            raise StoreError(f"{where}: row {seq}: ts or kind contradict the body; {_RESTORE}")
+        yield row, record
+
+
+_RESTORE = (
+    "the file was changed or damaged: restore it from a backup, or move it away and start anew"
+)

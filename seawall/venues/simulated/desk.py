@@ -1,0 +1,212 @@
+"""The exchange's desk: which orders rest where, and what an arriving one meets."""
+
+from bisect import insort
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from seawall.core.events import Side
+from seawall.core.instruments import Catalog
+from seawall.core.ladder import NO_ASK, NO_BID, new_ladder
+from seawall.core.orders import Order, OrderReport, OrderType, TimeInForce
+from seawall.venues.simulated import kernels
+from seawall.venues.simulated.shape import VenueShape
+
+MOST_LEVELS = 4096  # one order walks no further; the rest of it finds nothing
+
+
+@dataclass(slots=True, eq=False)
+class Working:
+    """An order as the exchange knows it.
+
+    Attributes:
+        index: of its instrument. placed: ns UTC, when the node sent it. number: by acceptance.
+        response: ns that its reports take to the node.
+        slot: in the kernels' arrays, -1 while it does not rest.
+        report: the last one.
+    """
+
+    order: Order
+    index: int
+    placed: int
+    number: int
+    response: int
+    report: OrderReport
+    filled: int = 0
+    slot: int = -1
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """By side, then the better price, then the earlier."""
+        price = self.order.price or 0
+        return self.order.side, -price if self.order.side is Side.BUY else price, self.number
+
+
+class Plan(NamedTuple):
+    """What an arriving order would take.
+
+    Attributes:
+        levels: (ticks, lots), best first. size: lots of all of them.
+        own: an own order on the other side at or within its limit, which it must not meet.
+    """
+
+    levels: list[tuple[int, int]]
+    size: int
+    own: Working | None
+
+
+class Desk:
+    """Resting orders of all instruments, and the books that they rest in."""
+
+    def __init__(self, catalog: Catalog, shape: VenueShape) -> None:
+        instruments = max(1, len(catalog.instruments))
+        book_of = np.full((instruments, max(1, len(catalog.sources))), -1, np.int64)
+        for book in catalog.primary.values():
+            instrument, source = catalog.books[book]
+            book_of[instrument, source] = instrument
+        most = shape.max_open_orders
+        self.floor = kernels.Floor(
+            ladder=new_ladder(instruments),
+            markets=np.zeros(instruments, kernels.MARKET),
+            resting=np.zeros(most, kernels.RESTING),
+            slots=np.zeros((instruments, most), np.int64),
+            fills=np.zeros((most, 2), np.int64),
+            book_of=book_of,
+            half_spread_ppm=shape.half_spread_ppm,
+            participation_ppm=shape.participation_ppm,
+        )
+        self._walked = np.zeros((MOST_LEVELS, 2), np.int64)
+        self._queues: list[list[Working]] = [[] for _ in range(instruments)]
+        self._free = list(range(most - 1, -1, -1))
+        self._at: dict[int, Working] = {}
+
+    def resting(self) -> Iterator[Working]:
+        """All resting orders."""
+        return (working for queue in self._queues for working in queue)
+
+    def reduce_only(self, index: int) -> list[Working]:
+        """Resting reduce-only orders of an instrument."""
+        return [working for working in self._queues[index] if working.order.reduce_only]
+
+    def open_lots(self, index: int) -> list[int]:
+        """Lots that rest to buy and to sell; reduce-only orders add no exposure."""
+        total = [0, 0]
+        for working in self._queues[index]:
+            if not working.order.reduce_only:
+                total[working.order.side] += working.order.size - working.filled
+        return total
+
+    def touch(self, index: int) -> tuple[int, int]:
+        """Best bid and ask, ticks; NO_BID and NO_ASK where empty."""
+        bid, ask = self.floor.ladder.best[index].tolist()
+        return bid, ask
+
+    def mark(self, index: int) -> int:
+        """The middle of the book in ticks, rounded down; 0 where it is not two-sided."""
+        bid, ask = self.touch(index)
+        return (bid + ask) // 2 if bid != NO_BID and ask != NO_ASK else 0
+
+    # --- arrival ---
+
+    def plan(self, working: Working, size: int) -> Plan:
+        """What the order would take if it went into the book now; takes nothing."""
+        order, index = working.order, working.index
+        buys = order.side is Side.BUY
+        limit = order.price if order.price is not None else (NO_ASK - 1 if buys else 1)
+        own = self._own_opposite(order, index, limit)
+        if own is not None and own.order.price is not None:
+            limit = own.order.price - 1 if buys else own.order.price + 1
+        bid, ask = self.touch(index)
+        crosses = limit >= ask if buys else limit <= bid != NO_BID
+        if not crosses or not size:
+            return Plan([], 0, own)
+        count = kernels.walk(self.floor, index, 1 - int(order.side), limit, size, self._walked)
+        levels = [(price, lots) for price, lots in self._walked[:count].tolist()]
+        return Plan(levels, sum(lots for _, lots in levels), own)
+
+    def _own_opposite(self, order: Order, index: int, limit: int) -> Working | None:
+        """Our best resting order on the other side, if this one would reach it."""
+        for working in self._queues[index]:
+            price = working.order.price
+            if working.order.side is order.side or price is None:
+                continue
+            met = price <= limit if order.side is Side.BUY else price >= limit
+            return working if met else None
+        return None
+
+    def objection(self, working: Working, plan: Plan) -> str:
+        """Why the book cannot take the order; empty when it can."""
+        order = working.order
+        market = self.floor.markets[working.index]
+        if market["made_of"] == kernels.VOID or market["building"]:
+            return "the book is void: its data has not come or has stopped"
+        bid, ask = self.touch(working.index)
+        if order.type is OrderType.MARKET:
+            if bid == NO_BID or ask == NO_ASK:
+                return "the book is empty or has one side only"
+            if not plan.levels and plan.own is None:
+                return "the book shows no size"
+            if not plan.levels and plan.own is not None:
+                return f"it would trade with our own {plan.own.order.client_id}"
+        elif order.post_only and (plan.levels or plan.own):
+            return "post-only: it would trade at once"
+        elif order.time_in_force in (TimeInForce.GTC, TimeInForce.GTD) and not self._free:
+            return "too many open orders"
+        return ""
+
+    def take(self, working: Working, plan: Plan) -> None:
+        """Take the plan's levels out of the venue's copy of the book."""
+        if plan.levels:
+            side = 1 - int(working.order.side)
+            kernels.take(self.floor, working.index, side, self._walked, len(plan.levels))
+
+    def why_not_rest(self, working: Working, plan: Plan) -> str:
+        """Why what is left of an order does not stay; empty when it does."""
+        order = working.order
+        if plan.own is not None:
+            return f"it would trade with our own {plan.own.order.client_id}"
+        if order.type is OrderType.MARKET:
+            return "the book shows no more size"
+        if order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
+            return f"{order.time_in_force}: what could not be filled at once"
+        return ""
+
+    # --- resting ---
+
+    def rest(self, working: Working, size: int, queue: int | None = None) -> None:
+        """Put an order into the book with `size` lots; behind what its price shows by default."""
+        order = working.order
+        price, side = order.price or 0, int(order.side)
+        if queue is None:
+            queue = int(kernels.queue_ahead(self.floor, working.index, side, price))
+        working.slot = self._free.pop()
+        self._at[working.slot] = working
+        self.floor.resting[working.slot] = (side, price, size, queue, working.placed)
+        insort(self._queues[working.index], working, key=lambda other: other.rank)
+        self._write(working.index)
+
+    def resize(self, working: Working, size: int) -> None:
+        """Lots of a resting order that may still be filled."""
+        if working.slot >= 0:
+            self.floor.resting[working.slot]["remaining"] = size
+
+    def leave(self, working: Working) -> None:
+        """Take an order out of the book, if it rests."""
+        if working.slot < 0:
+            return
+        self._queues[working.index].remove(working)
+        del self._at[working.slot]
+        self._free.append(working.slot)
+        working.slot = -1
+        self._write(working.index)
+
+    def filled(self, count: int) -> list[tuple[Working, int]]:
+        """What the last row filled: orders and lots."""
+        return [(self._at[slot], lots) for slot, lots in self.floor.fills[:count].tolist()]
+
+    def _write(self, index: int) -> None:
+        queue = self._queues[index]
+        self.floor.slots[index, : len(queue)] = [working.slot for working in queue]
+        self.floor.markets[index]["count"] = len(queue)

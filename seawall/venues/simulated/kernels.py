@@ -1,0 +1,397 @@
+"""The exchange's compiled half: tape rows into its books, and fills of our resting orders.
+
+The rules are those that were equal fill for fill with hftbacktest: the queue starts at what the
+tick shows, depth rows can only shorten it, trades eat it, and what goes through a price fills it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from seawall.core import ladder as books
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, Ladder
+
+DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_CLOSE, DOWN, TICK = range(1, 11)
+END = 2
+BUY, SELL = 0, 1
+VOID, BY_DEPTH, BY_QUOTE, BY_BAR = range(4)  # what a book is made of
+FAR_BACK = 1 << 62  # queue ahead where we cannot see how long it is
+PPM = 1_000_000
+
+MARKET = np.dtype(
+    [
+        ("made_of", "<i8"),
+        ("building", "<i8"),  # 1 while a snapshot is incomplete: nothing is evaluated
+        ("count", "<i8"),  # our orders resting here
+        ("bid", "<i8"),  # the touch of a quote or bar book, to be taken away by the next one
+        ("ask", "<i8"),
+        ("high", "<i8"),  # of the bar under way
+        ("low", "<i8"),
+    ]
+)
+
+RESTING = np.dtype(
+    [
+        ("side", "<i8"),
+        ("price", "<i8"),  # ticks
+        ("remaining", "<i8"),  # lots that may still be filled
+        ("queue", "<i8"),  # lots of others that stand before us
+        ("placed", "<i8"),  # ns UTC, when the node sent it
+    ]
+)
+
+
+class Floor(NamedTuple):
+    """The trading floor: the carry of these kernels.
+
+    ladder: the venue's own copy of the book, one per instrument.
+    markets: (instruments,) of MARKET. resting: (open orders,) of RESTING.
+    slots: (instruments, open orders) indices in `resting`, by side, then price, then arrival.
+    fills: (open orders, 2) slot and lots, out: what the last row filled.
+    book_of: (instruments, sources) instrument whose venue this source is, else -1.
+    half_spread_ppm, participation_ppm: of bar books.
+    """
+
+    ladder: Ladder
+    markets: np.ndarray
+    resting: np.ndarray
+    slots: np.ndarray
+    fills: np.ndarray
+    book_of: np.ndarray
+    half_spread_ppm: int
+    participation_ppm: int
+
+
+@njit(cache=True)
+def fill(floor, count, slot, lots):
+    """Note a fill of a resting order; returns the new count."""
+    floor.resting[slot]["remaining"] -= lots
+    floor.fills[count, 0] = slot
+    floor.fills[count, 1] = lots
+    return count + 1
+
+
+@njit(cache=True)
+def on_touch(floor, instrument, side, price):
+    """Others now show `price` on `side`: our orders on the other side that it meets are filled."""
+    count = 0
+    for k in range(floor.markets[instrument]["count"]):
+        slot = floor.slots[instrument, k]
+        order = floor.resting[slot]
+        if order["side"] == side or order["remaining"] <= 0:
+            continue
+        if (side == ASK and price <= order["price"]) or (side == BID and price >= order["price"]):
+            count = fill(floor, count, slot, order["remaining"])
+    return count
+
+
+@njit(cache=True)
+def on_level(floor, instrument, side, price, size):
+    """The total at a price is `size`: no more than that can stand before us."""
+    for k in range(floor.markets[instrument]["count"]):
+        order = floor.resting[floor.slots[instrument, k]]
+        if order["side"] == side and order["price"] == price:
+            order["queue"] = min(order["queue"], size)
+
+
+@njit(cache=True)
+def pass_crossed(floor, instrument, side, price):
+    """A row that crosses moves the other side's best price past it and erases no level."""
+    ladder = floor.ladder
+    other = 1 - side
+    best = ladder.best[instrument, other]
+    if side == ASK:
+        while best != NO_BID and best >= price:
+            best = books.next_price(ladder, instrument, BID, best)
+    else:
+        while best != NO_ASK and best <= price:
+            best = books.next_price(ladder, instrument, ASK, best)
+    ladder.best[instrument, other] = best
+
+
+@njit(cache=True)
+def void(floor, instrument):
+    """The book can no longer be believed; our orders keep their places and wait."""
+    market = floor.markets[instrument]
+    books.clear(floor.ladder, instrument)
+    market["made_of"] = VOID
+    market["building"] = 0
+    market["bid"] = 0
+    market["ask"] = 0
+
+
+@njit(cache=True)
+def rebuilt(floor, instrument):
+    """A snapshot is complete: shorten our queues, and fill what the market went through."""
+    market = floor.markets[instrument]
+    market["building"] = 0
+    ladder = floor.ladder
+    bid = ladder.best[instrument, BID]
+    ask = ladder.best[instrument, ASK]
+    count = 0
+    for k in range(market["count"]):
+        slot = floor.slots[instrument, k]
+        order = floor.resting[slot]
+        shown = books.size_at(ladder, instrument, order["side"], order["price"])
+        order["queue"] = min(order["queue"], shown)
+        met = ask <= order["price"] if order["side"] == BUY else bid >= order["price"]
+        if met and order["remaining"] > 0:
+            count = fill(floor, count, slot, order["remaining"])
+    return count
+
+
+@njit(cache=True)
+def on_depth(floor, instrument, row):
+    """One level of the book; returns the fills."""
+    market = floor.markets[instrument]
+    if market["made_of"] != BY_DEPTH or row["side"] > ASK or row["price"] <= 0 or row["size"] < 0:
+        return 0
+    side = np.int64(row["side"])
+    books.put(floor.ladder, instrument, side, row["price"], row["size"])
+    if market["building"] == 1:
+        return rebuilt(floor, instrument) if row["flags"] & END else 0
+    if row["size"] > 0:
+        pass_crossed(floor, instrument, side, row["price"])
+    if market["count"] == 0:
+        return 0
+    on_level(floor, instrument, side, row["price"], row["size"])
+    return on_touch(floor, instrument, side, row["price"]) if row["size"] > 0 else 0
+
+
+@njit(cache=True)
+def on_snapshot(floor, instrument, row):
+    """A whole book follows; returns the fills (of a book that is empty)."""
+    market = floor.markets[instrument]
+    void(floor, instrument)
+    market["made_of"] = BY_DEPTH
+    market["building"] = 1
+    return rebuilt(floor, instrument) if row["flags"] & END else 0
+
+
+@njit(cache=True)
+def on_trade(floor, instrument, row):
+    """A trade of others; its lots are shared among our orders at its price, none given twice."""
+    count = 0
+    given = np.int64(0)
+    for k in range(floor.markets[instrument]["count"]):
+        slot = floor.slots[instrument, k]
+        order = floor.resting[slot]
+        if order["remaining"] <= 0 or row["side"] == order["side"]:
+            continue
+        if order["price"] == row["price"]:
+            if row["side"] > SELL:
+                continue  # nobody said who took it
+            left = row["size"] - given
+            excess = left - order["queue"]
+            order["queue"] = max(np.int64(0), order["queue"] - left)
+            if excess > 0:
+                lots = min(excess, order["remaining"])
+                given += lots
+                count = fill(floor, count, slot, lots)
+        elif (row["price"] < order["price"]) == (order["side"] == BUY):
+            count = fill(floor, count, slot, order["remaining"])
+    return count
+
+
+@njit(cache=True)
+def set_touch(floor, instrument, side, price, size):
+    """Make one side of a one-level book."""
+    market = floor.markets[instrument]
+    old = market["bid"] if side == BID else market["ask"]
+    if old > 0 and old != price:
+        books.put(floor.ladder, instrument, side, old, 0)
+    if price > 0:
+        books.put(floor.ladder, instrument, side, price, size)
+    if side == BID:
+        market["bid"] = price
+    else:
+        market["ask"] = price
+
+
+@njit(cache=True)
+def on_quote(floor, instrument, row):
+    """The venue's own touch. It makes the book where nothing better does; returns the fills."""
+    market = floor.markets[instrument]
+    if row["side"] > ASK or row["price"] < 0 or row["size"] < 0 or market["building"] == 1:
+        return 0
+    side = np.int64(row["side"])
+    if market["made_of"] != BY_DEPTH:
+        market["made_of"] = BY_QUOTE
+        set_touch(floor, instrument, side, row["price"], row["size"])
+        if row["size"] > 0:
+            pass_crossed(floor, instrument, side, row["price"])
+    if market["count"] == 0 or row["size"] == 0 or row["price"] == 0:
+        return 0
+    on_level(floor, instrument, side, row["price"], row["size"])
+    return on_touch(floor, instrument, side, row["price"])
+
+
+@njit(cache=True)
+def share(volume, ppm):
+    """floor(volume x ppm / 1e6) without overflow."""
+    return volume // PPM * ppm + volume % PPM * ppm // PPM
+
+
+@njit(cache=True)
+def on_bar(floor, instrument, row):
+    """A row of a bar; at its close our older orders fill, then the touch stands about the close."""
+    market = floor.markets[instrument]
+    if market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE or row["price"] <= 0:
+        return 0
+    if row["kind"] == BAR_HIGH:
+        market["high"] = row["price"]
+    elif row["kind"] == BAR_LOW:
+        market["low"] = row["price"]
+    if row["kind"] != BAR_CLOSE:
+        return 0
+    left = share(row["size"], floor.participation_ppm)
+    count = 0
+    for k in range(market["count"]):
+        slot = floor.slots[instrument, k]
+        order = floor.resting[slot]
+        passed = (
+            market["low"] < order["price"]
+            if order["side"] == BUY
+            else market["high"] > order["price"]
+        )
+        lots = min(order["remaining"], left)
+        if passed and lots > 0 and order["placed"] <= row["exch_ts"]:
+            left -= lots
+            count = fill(floor, count, slot, lots)
+    market["made_of"] = BY_BAR
+    away = share(row["price"], floor.half_spread_ppm)
+    bid = max(np.int64(1), row["price"] - away)
+    ask = max(row["price"] + away, bid + 1)
+    set_touch(floor, instrument, BID, np.int64(0), np.int64(0))
+    set_touch(floor, instrument, ASK, np.int64(0), np.int64(0))
+    set_touch(floor, instrument, BID, bid, left)
+    set_touch(floor, instrument, ASK, ask, left)
+    return count
+
+
+@njit(cache=True)
+def step(floor, row):
+    """One row of the tape. Returns how many of our orders it filled; they are in `floor.fills`."""
+    kind = row["kind"]
+    table = floor.book_of
+    if kind >= TICK or row["instrument"] >= table.shape[0] or row["source"] >= table.shape[1]:
+        return 0
+    instrument = np.int64(table[row["instrument"], row["source"]])
+    if instrument < 0:
+        return 0
+    if kind == DEPTH:
+        return on_depth(floor, instrument, row)
+    if kind == TRADE:
+        market = floor.markets[instrument]
+        seen = market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE
+        if market["count"] == 0 or market["building"] == 1 or not seen:
+            return 0
+        return on_trade(floor, instrument, row)
+    if kind == QUOTE:
+        return on_quote(floor, instrument, row)
+    if kind == SNAPSHOT:
+        return on_snapshot(floor, instrument, row)
+    if kind == DOWN:
+        void(floor, instrument)
+        return 0
+    if kind >= BAR_OPEN:
+        return on_bar(floor, instrument, row)
+    return 0
+
+
+@njit(cache=True)
+def run(floor, rows, start, limit):
+    """Rows from `start` on whose receive time is not after `limit`, up to the first that fills.
+
+    Returns (the next row, fills of the last one). The same as a loop over `step`: where none of our
+    orders rests, depth goes straight into the book and trades are passed over.
+    """
+    ladder = floor.ladder
+    best = ladder.best
+    markets = floor.markets
+    table = floor.book_of
+    i = start
+    while i < len(rows):
+        row = rows[i]
+        if row["recv_ts"] > limit:
+            break
+        i += 1
+        kind = row["kind"]
+        if row["instrument"] >= table.shape[0] or row["source"] >= table.shape[1]:
+            continue
+        instrument = np.int64(table[row["instrument"], row["source"]])
+        if instrument < 0:
+            continue
+        market = markets[instrument]
+        if market["count"] == 0 and market["building"] == 0:
+            if kind == TRADE:
+                continue
+            if kind == DEPTH:
+                side = np.int64(row["side"])
+                price = row["price"]
+                size = row["size"]
+                if market["made_of"] != BY_DEPTH or side > ASK or price <= 0 or size < 0:
+                    continue
+                books.put(ladder, instrument, side, price, size)
+                if size > 0 and (
+                    price >= best[instrument, ASK]
+                    if side == BID
+                    else price <= best[instrument, BID]
+                ):
+                    pass_crossed(floor, instrument, side, price)
+                continue
+        filled = step(floor, row)
+        if filled > 0:
+            return i, filled
+    return i, 0
+
+
+@njit(cache=True)
+def queue_ahead(floor, instrument, side, price):
+    """Lots that stand before an order which arrives at a price now."""
+    market = floor.markets[instrument]
+    best = floor.ladder.best[instrument, side]
+    behind = price < best if side == BID else best != NO_ASK and price > best
+    if market["made_of"] == BY_QUOTE and behind:
+        return np.int64(FAR_BACK)
+    return books.size_at(floor.ladder, instrument, side, price)
+
+
+@njit(cache=True)
+def walk(floor, instrument, side, limit, size, out):
+    """What an order for `size` lots finds on book side `side` down to `limit`, best first.
+
+    out: (levels, 2) price and lots taken at it. Returns how many levels. Takes nothing yet.
+    """
+    ladder = floor.ladder
+    price = ladder.best[instrument, side]
+    count = 0
+    while size > 0 and count < len(out) and price != NO_BID and price != NO_ASK:
+        if (side == ASK and price > limit) or (side == BID and price < limit):
+            break
+        lots = min(size, books.size_at(ladder, instrument, side, price))
+        if lots > 0:
+            out[count, 0] = price
+            out[count, 1] = lots
+            count += 1
+            size -= lots
+        price = books.next_price(ladder, instrument, side, price)
+    return count
+
+
+@njit(cache=True)
+def take(floor, instrument, side, out, count):
+    """Take what `walk` found out of the venue's copy, until the next row for those prices.
+
+    A bar's volume is one for both sides.
+    """
+    ladder = floor.ladder
+    market = floor.markets[instrument]
+    for k in range(count):
+        price = out[k, 0]
+        left = books.size_at(ladder, instrument, side, price) - out[k, 1]
+        books.put(ladder, instrument, side, price, left)
+        if market["made_of"] == BY_BAR:
+            other = market["ask"] if side == BID else market["bid"]
+            books.put(ladder, instrument, 1 - side, other, left)

@@ -1,0 +1,201 @@
+"""The exchange's own durable log: what it accepted and what it reported, in order.
+
+A file of frames, each a list of entries that stand or fall together, chained by CRC-32. A frame is
+with the operating system before anything in it is told, so a killed process loses nothing it said.
+"""
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from seawall.core.errors import StoreError
+from seawall.core.instruments import Instrument
+from seawall.core.orders import Order, Report
+from seawall.venues.simulated.shape import VenueShape
+
+MAGIC = b"SWVENUE1"
+_HEADER = struct.Struct("<III")  # length of the payload, its CRC, CRC of these two; both chained
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
+    """The exchange opens, or opens again with other parameters. Only the first one deposits."""
+
+    shape: VenueShape
+    instruments: tuple[Instrument, ...]
+
+
+class Requested(msgspec.Struct, frozen=True, kw_only=True, tag="requested"):
+    """A request was accepted; it takes effect at `arrival`.
+
+    Attributes:
+        client_id: the order that is placed, cancelled or replaced.
+        order: the new order of a place or a replace.
+        ts: ns UTC, when the node sent it. arrival: ns UTC, when it reaches the book.
+    """
+
+    action: Literal["place", "cancel", "replace"]
+    client_id: str
+    order: Order | None = None
+    ts: int
+    arrival: int
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True, tag="reported"):
+    """A report was made; it reaches the node at `due` (ns UTC)."""
+
+    report: Report
+    due: int
+
+
+Entry = Opened | Requested | Reported
+
+_DECODER: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
+
+
+class Log:
+    """An open log. Made by `Log(path)`; belongs to one process at a time.
+
+    Args:
+        path: the file, made if it is not there.
+        sync: also wait for the disk after each frame (survives a power cut, not only a kill).
+
+    Raises:
+        StoreError: the file cannot be opened, is in use, or is damaged before its last frame.
+    """
+
+    def __init__(self, path: Path, sync: bool = False) -> None:
+        self.path = path
+        self._sync = sync
+        self._encoder = msgspec.msgpack.Encoder()
+        self._chain = 0
+        self._broken = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"venue log {path}: {error.strerror}; choose a writable place"
+            ) from None
+        try:
+            self._lock()
+            self._end = self._recover()
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                f"venue log {self.path}: another exchange is using it; stop that one or choose "
+                "another file"
+            ) from None
+
+    def _recover(self) -> int:
+        """Check the chain and cut off a torn tail; returns where the next frame goes."""
+        size = os.fstat(self._file).st_size
+        if size < len(MAGIC):
+            if os.pread(self._file, size, 0) != MAGIC[:size]:
+                raise self._damage(0)
+            os.ftruncate(self._file, 0)
+            self._put(MAGIC, 0)
+            return len(MAGIC)
+        if os.pread(self._file, len(MAGIC), 0) != MAGIC:
+            raise StoreError(
+                f"venue log {self.path}: this is not a venue's log; choose another file"
+            )
+        end = len(MAGIC)
+        for frame_end, chain, _ in self._frames():
+            end, self._chain = frame_end, chain
+        if end < size:
+            os.ftruncate(self._file, end)
+        return end
+
+    def _frames(self) -> Iterator[tuple[int, int, bytes]]:
+        """(end, chain, payload) of each whole frame, up to the file's end or a torn tail."""
+        at, chain = len(MAGIC), 0
+        size = os.fstat(self._file).st_size
+        while size - at >= _HEADER.size:
+            header = os.pread(self._file, _HEADER.size, at)
+            length, payload_crc, header_crc = _HEADER.unpack(header)
+            if zlib.crc32(header[:8], chain) != header_crc:
+                if not any(os.pread(self._file, size - at, at)):
+                    return  # zeros that the disk added at a power cut
+                raise self._damage(at)
+            body = at + _HEADER.size
+            if size - body < length:
+                return
+            payload = os.pread(self._file, length, body)
+            if zlib.crc32(payload, chain) != payload_crc:
+                raise self._damage(at)
+            at, chain = body + length, payload_crc
+            yield at, chain, payload
+
+    def _damage(self, at: int) -> StoreError:
+        return StoreError(
+            f"venue log {self.path}: damaged at byte {at}; restore it from a backup or start "
+            "with a new file"
+        )
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything in the log, in order.
+
+        Raises:
+            StoreError: an entry cannot be read by this version.
+        """
+        for end, _, payload in self._frames():
+            try:
+                yield from _DECODER.decode(payload)
+            except msgspec.DecodeError as error:
+                raise StoreError(
+                    f"venue log {self.path}: the frame that ends at byte {end} cannot be read "
+                    f"({error}); it was written by another version"
+                ) from None
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries as one frame: after a crash all of them are there, or none.
+
+        Raises:
+            StoreError: they could not be written, nor can anything after them.
+        """
+        if self._broken:
+            raise self._unwritable("an earlier write failed")
+        payload = self._encoder.encode(entries)
+        payload_crc = zlib.crc32(payload, self._chain)
+        start = struct.pack("<II", len(payload), payload_crc)
+        frame = start + struct.pack("<I", zlib.crc32(start, self._chain)) + payload
+        self._put(frame, self._end)
+        self._end += len(frame)
+        self._chain = payload_crc
+
+    def _put(self, data: bytes, at: int) -> None:
+        try:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:] if done else data, at + done)
+            if self._sync:
+                os.fdatasync(self._file)
+        except OSError as error:
+            self._broken = True  # a second write could stand behind half of the first
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, at)
+            raise self._unwritable(error.strerror or "error") from None
+
+    def _unwritable(self, reason: str) -> StoreError:
+        return StoreError(
+            f"venue log {self.path}: cannot be written ({reason}); make room and start again"
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

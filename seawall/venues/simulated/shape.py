@@ -1,0 +1,65 @@
+"""What kind of exchange is simulated: its fees, latencies and limits."""
+
+import msgspec
+
+from seawall.core.errors import SettingError
+from seawall.core.money import PPM
+
+MOST_OPEN_ORDERS = 4096
+
+
+class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
+    """The parameters of a simulated exchange.
+
+    Attributes:
+        balances: asset → smallest units deposited before the first order.
+        maker_fee_ppm, taker_fee_ppm: millionths of a trade's value; below 0 is a rebate.
+        entry_latency_ns, response_latency_ns: from the node to the venue's book, and back.
+        latency_jitter: both latencies are drawn from latency x [1 - jitter, 1 + jitter],
+            0 <= jitter < 1, one draw each per client id; neither way is ever reordered.
+        half_spread_ppm: where there are bars only, the touch stands this far from the close.
+        bar_participation: share of a bar's volume that our orders may take, (0, 1].
+        max_leverage: value of a derivative exposure over equity that an order must not pass.
+        max_open_orders: orders resting at one time, 1 to 4096.
+        seed: of the latency draws.
+    """
+
+    balances: dict[str, int] = {}
+    maker_fee_ppm: int = 200
+    taker_fee_ppm: int = 500
+    entry_latency_ns: int = 5_000_000
+    response_latency_ns: int = 5_000_000
+    latency_jitter: float = 0.0
+    half_spread_ppm: int = 100
+    bar_participation: float = 0.1
+    max_leverage: int = 20
+    max_open_orders: int = 256
+    seed: int = 0
+
+    @property
+    def participation_ppm(self) -> int:
+        """`bar_participation` in millionths."""
+        return round(self.bar_participation * PPM)
+
+    def check(self) -> "VenueShape":
+        """Self; SettingError names the first value that is out of its range."""
+        for name, low, high in (
+            ("maker_fee_ppm", -PPM, PPM),
+            ("taker_fee_ppm", -PPM, PPM),
+            ("entry_latency_ns", 0, 60 * 10**9),
+            ("response_latency_ns", 0, 60 * 10**9),
+            ("latency_jitter", 0.0, 0.999),
+            ("half_spread_ppm", 0, 100_000),
+            ("bar_participation", 1 / PPM, 1.0),
+            ("max_leverage", 1, 1000),
+            ("max_open_orders", 1, MOST_OPEN_ORDERS),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingError(
+                    f"simulated venue: {name} is {value}; allowed is {low} to {high}"
+                )
+        poor = [asset for asset, amount in self.balances.items() if amount < 0]
+        if poor:
+            raise SettingError(f"simulated venue: the balance of {poor[0]} is below 0")
+        return self

@@ -1,0 +1,88 @@
+"""The compiled book is held to a plain dictionary."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seawall.core import ladder as kernel
+from seawall.core.ladder import ASK, BID, FAR, NO_ASK, NO_BID, WINDOW
+
+near = st.integers(WINDOW * 3 - 20, WINDOW * 3 + 20)
+edges = st.integers(0, 8).map(lambda k: WINDOW * k // 2 + 1)
+anywhere = st.integers(1, WINDOW * 6)
+levels = st.tuples(st.integers(0, 1), st.one_of(near, edges, anywhere), st.integers(0, 3))
+
+
+def best_of(book: dict[int, int], side: int) -> int:
+    if not book:
+        return NO_BID if side == BID else NO_ASK
+    return max(book) if side == BID else min(book)
+
+
+def walked(ladder: kernel.Ladder, side: int) -> dict[int, int]:
+    found = {}
+    price = int(ladder.best[0, side])
+    while price not in (NO_BID, NO_ASK):
+        found[price] = int(kernel.size_at(ladder, 0, side, price))
+        price = int(kernel.next_price(ladder, 0, side, price))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(levels, max_size=60))
+def test_book_equals_a_dictionary(rows: list[tuple[int, int, int]]) -> None:
+    ladder = kernel.new_ladder(1)
+    plain: list[dict[int, int]] = [{}, {}]
+    for side, price, size in rows:
+        kernel.put(ladder, 0, side, price, size)
+        if size:
+            plain[side][price] = size
+        else:
+            plain[side].pop(price, None)
+        for s in (BID, ASK):
+            assert ladder.best[0, s] == best_of(plain[s], s)
+    for s in (BID, ASK):
+        assert walked(ladder, s) == plain[s]
+        assert kernel.depth(ladder, 0, s, 5) == sum(
+            plain[s][p] for p in sorted(plain[s], reverse=s == BID)[:5]
+        )
+
+
+def test_far_levels_are_bounded_and_the_farthest_go_first() -> None:
+    ladder = kernel.new_ladder(1)
+    kernel.put(ladder, 0, BID, 10 * WINDOW, 1)
+    kernel.put(ladder, 0, ASK, 10 * WINDOW + 1, 1)
+    for i in range(FAR + 10):
+        kernel.put(ladder, 0, BID, 1 + i, 1)
+        kernel.put(ladder, 0, ASK, 20 * WINDOW - i, 1)
+    assert ladder.head[0, kernel.DROPPED] == 20
+    assert kernel.size_at(ladder, 0, BID, 10) == 0
+    assert kernel.size_at(ladder, 0, BID, 11) == 1
+    assert kernel.size_at(ladder, 0, ASK, 20 * WINDOW - 9) == 0
+    assert kernel.size_at(ladder, 0, ASK, 20 * WINDOW - 10) == 1
+
+
+def test_clear_forgets_everything() -> None:
+    ladder = kernel.new_ladder(2)
+    for price in (5, WINDOW * 2):
+        kernel.put(ladder, 1, BID, price, 7)
+    kernel.clear(ladder, 1)
+    assert ladder.best[1, BID] == NO_BID
+    assert not ladder.size.any()
+    kernel.put(ladder, 1, ASK, 9, 1)
+    assert walked_book_one(ladder) == 9
+
+
+def walked_book_one(ladder: kernel.Ladder) -> int:
+    assert kernel.next_price(ladder, 1, ASK, 9) == NO_ASK
+    return int(ladder.best[1, ASK])
+
+
+@pytest.mark.parametrize("price", [1, WINDOW // 2, WINDOW - 1])
+def test_small_prices_keep_the_window_at_zero(price: int) -> None:
+    ladder = kernel.new_ladder(1)
+    kernel.put(ladder, 0, BID, price, 2)
+    kernel.put(ladder, 0, ASK, price + 1, 2)
+    assert ladder.head[0, kernel.BASE] >= 0
+    assert np.array_equal(ladder.best[0], [price, price + 1])

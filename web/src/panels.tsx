@@ -1,0 +1,133 @@
+// What we hold and do (positions, orders, fills) and what the market shows (instruments), one table each.
+// Units stand in the head of a column when all its rows share them, else beside the number.
+import { money, number, percent, price, quantity, signed, words } from "./format";
+import { Badge, Clock, Panel, Table, ageColumn } from "./table";
+import type { Fill, Instrument, Maybe, Order, Position } from "./view";
+
+function ProfitAndLoss({ value }: { value: Maybe }) {
+  const tone = value === null || value === undefined || value === 0 ? "" : value > 0 ? "up" : "down";
+  return <span class={tone}>{signed(value)}</span>;
+}
+
+const Name = ({ name }: { name: string }) => <span class="name" title={name}>{name}</span>;
+
+const Side = ({ side }: { side: string }) => (
+  <span class={side === "buy" ? "side up" : "side down"}>{side}</span>
+);
+
+export function Positions({ rows, numeraire }: { rows: Position[]; numeraire: string }) {
+  return (
+    <Panel testId="positions" title="Positions" note={rows.length || ""}>
+      <Table
+        label="Positions"
+        rows={rows}
+        rowKey={(row) => row.instrument}
+        empty="No open positions"
+        columns={[
+          { head: "instrument", cell: (row) => <Name name={row.instrument} /> },
+          { head: "quantity", kind: "number", cell: (row) => <>{quantity(row.quantity)} <span class="unit">{row.unit}</span></> },
+          { head: "average", unit: numeraire, kind: "number", cell: (row) => price(row.average_price) },
+          { head: "mark", unit: numeraire, kind: "number", cell: (row) => price(row.mark) },
+          { head: "notional", unit: numeraire, kind: "number", cell: (row) => money(row.notional) },
+          { head: "target", unit: numeraire, kind: "number", cell: (row) => money(row.target) },
+          { head: "unrealised", unit: numeraire, kind: "number", cell: (row) => <ProfitAndLoss value={row.unrealised} /> },
+          { head: "realised", unit: numeraire, kind: "number", cell: (row) => <ProfitAndLoss value={row.realised} /> },
+          ageColumn((row: Position) => row.ts),
+        ]}
+      />
+    </Panel>
+  );
+}
+
+const FINISHED = new Set(["FILLED", "CANCELLED", "CANCELED", "REJECTED", "EXPIRED", "FAILED"]);
+const isOpen = (order: Order): boolean => !FINISHED.has(order.state);
+
+function orderTone(state: string): "good" | "warn" | "bad" | "plain" {
+  if (state === "UNKNOWN") return "bad";
+  if (state === "REJECTED" || state === "FAILED") return "warn";
+  return state === "FILLED" ? "good" : "plain";
+}
+
+export function Orders({ rows, numeraire }: { rows: Order[]; numeraire: string }) {
+  const open = rows.filter(isOpen).length;
+  const unknown = rows.filter((row) => row.state === "UNKNOWN").length;
+  const note = (
+    <>
+      {unknown > 0 && <Badge tone="bad">{unknown} unknown</Badge>} {open} open, {rows.length - open} recent
+    </>
+  );
+  return (
+    <Panel testId="orders" title="Orders" note={rows.length ? note : ""}>
+      <Table
+        label="Orders"
+        rows={rows}
+        rowKey={(row) => row.client_id}
+        empty="No orders yet"
+        newestFirst
+        first={isOpen}
+        tone={(row) => (row.state === "UNKNOWN" ? "bad" : "plain")}
+        columns={[
+          { head: "instrument", cell: (row) => <Name name={row.instrument} /> },
+          { head: "side, type", cell: (row) => <><Side side={row.side} /> {row.type}</> },
+          { head: "price", unit: numeraire, kind: "number", cell: (row) => (row.type === "market" ? "at market" : price(row.price)) },
+          { head: "filled", unit: "of quantity", kind: "number", cell: (row) => <>{quantity(row.filled)} / {quantity(row.quantity)}</> },
+          { head: "state", cell: (row) => <Badge tone={orderTone(row.state)}>{words(row.state.replace("PARTIALLY", "PARTLY"))}</Badge> },
+          ageColumn((row: Order) => row.ts, (row) => row.state !== "UNKNOWN"),
+        ]}
+      />
+    </Panel>
+  );
+}
+
+export function Fills({ rows, numeraire }: { rows: Fill[]; numeraire: string }) {
+  return (
+    <Panel testId="fills" title="Fills" note={rows.length ? `newest ${rows.length}` : ""}>
+      <Table
+        label="Fills"
+        rows={rows}
+        rowKey={(row) => row.id}
+        empty="No fills yet"
+        newestFirst
+        columns={[
+          { head: "instrument", cell: (row) => <Name name={row.instrument} /> },
+          { head: "side", cell: (row) => <Side side={row.side} /> },
+          { head: "price", unit: numeraire, kind: "number", cell: (row) => price(row.price) },
+          { head: "quantity", kind: "number", cell: (row) => quantity(row.quantity) },
+          { head: "fee", kind: "number", cell: (row) => <>{quantity(row.fee)} <span class="unit">{row.fee_asset}</span></> },
+          { head: "time", unit: "UTC", kind: "number", cell: (row) => <Clock ts={row.ts} /> },
+          ageColumn((row: Fill) => row.ts, () => true),
+        ]}
+      />
+    </Panel>
+  );
+}
+
+function Regime({ regime }: { regime: string | null }) {
+  const tone = regime === "EXTREME_VOL" ? "bad" : regime === "HIGH_VOL" ? "warn" : "plain";
+  return <Badge tone={tone}>{words(regime?.replace(/_VOL$/, ""))}</Badge>;
+}
+
+export function Instruments({ rows, numeraire }: { rows: Instrument[]; numeraire: string }) {
+  return (
+    <Panel testId="instruments" title="Instruments" note={rows.length || ""}>
+      <Table
+        label="Instruments"
+        rows={rows}
+        rowKey={(row) => row.name}
+        empty="No instruments yet"
+        columns={[
+          { head: "instrument", cell: (row) => <Name name={row.name} /> },
+          { head: "bid", unit: numeraire, kind: "number", cell: (row) => price(row.bid) },
+          { head: "ask", unit: numeraire, kind: "number", cell: (row) => price(row.ask) },
+          { head: "spread", unit: "bps", kind: "number", cell: (row) => number(row.spread_bps, 1) },
+          { head: "consensus", unit: numeraire, kind: "number", cell: (row) => price(row.consensus) },
+          { head: "off", unit: "bps", kind: "number", cell: (row) => signed(row.deviation_bps, 1) },
+          { head: "of", unit: "sources", kind: "number", cell: (row) => number(row.sources) },
+          { head: "volatility", unit: "a year", kind: "number", cell: (row) => percent(row.volatility, 0) },
+          { head: "regime", cell: (row) => <Regime regime={row.regime} /> },
+          ageColumn((row: Instrument) => row.ts),
+        ]}
+      />
+    </Panel>
+  );
+}
