@@ -17,6 +17,7 @@ ADMITTED, UNREGISTERED, BANNED, UNTRUSTED, RATE, QUOTA, STALE, CLOCK_STEP = rang
 DUPLICATE, GAP, MALFORMED, CROSSED, PRICE_BAND = range(8, 13)
 REASONS = 13
 
+SETTLING = 10_000_000_000  # ns in which a new source's least delay is still being found
 DRIFT_PPM = 100  # a clock may run this much faster than ours before its rows look late
 PRICE_LIMIT = 1 << 40  # ticks; beyond any price that a tape may hold
 SIZE_LIMIT = 1 << 61  # lots
@@ -33,7 +34,7 @@ SOURCE = np.dtype(
         ("extra", "<i8"),  # ns of the last message above the envelope
         ("admitted", "<i8"),
         ("last_ts", "<i8"),
-        ("seen", "<i8"),  # whether there is an envelope
+        ("seen", "<i8"),  # when the envelope began, 0 while there is none
     ]
 )
 
@@ -86,121 +87,107 @@ class AdmissionState(NamedTuple):
 @njit(cache=True)
 def spend(limits, source, recv_ts):
     """Take one row from the source's bucket and quota; the reason where either is overdrawn."""
-    passed = recv_ts - source.token_ts
+    passed = recv_ts - source["token_ts"]
     if passed > 0:
-        burst = limits.burst_rows * 1_000_000_000
-        source.token_ts = recv_ts
-        if passed > burst // limits.rows_per_second:
-            source.tokens = burst
+        burst = limits["burst_rows"] * 1_000_000_000
+        source["token_ts"] = recv_ts
+        if passed > burst // limits["rows_per_second"]:
+            source["tokens"] = burst
         else:
-            source.tokens = min(burst, source.tokens + passed * limits.rows_per_second)
-        epoch = recv_ts // limits.epoch_ns
-        if epoch != source.epoch:
-            source.epoch = epoch
-            source.epoch_rows = 0
-    source.epoch_rows += 1
-    if source.tokens < 1_000_000_000:
+            source["tokens"] = min(burst, source["tokens"] + passed * limits["rows_per_second"])
+        epoch = recv_ts // limits["epoch_ns"]
+        if epoch != source["epoch"]:
+            source["epoch"] = epoch
+            source["epoch_rows"] = 0
+    source["epoch_rows"] += 1
+    if source["tokens"] < 1_000_000_000:
         return RATE
-    source.tokens -= 1_000_000_000
-    return QUOTA if source.epoch_rows > limits.rows_per_epoch else ADMITTED
+    source["tokens"] -= 1_000_000_000
+    return QUOTA if source["epoch_rows"] > limits["rows_per_epoch"] else ADMITTED
 
 
 @njit(cache=True)
 def check_clock(limits, source, recv_ts, exch_ts):
     """Hold a message's exchange time against the source's lower envelope of delays."""
     delay = recv_ts - exch_ts
-    if source.seen == 0:
-        source.seen = 1
-        source.envelope = delay
-        source.envelope_ts = recv_ts
-    elapsed = recv_ts - source.envelope_ts
-    source.envelope_ts = recv_ts
-    envelope = source.envelope
-    if delay < envelope - limits.clock_step_ns:  # its clock has jumped ahead
-        if source.stepped_at == 0:
-            source.stepped_at = recv_ts
-        if recv_ts - source.stepped_at < limits.epoch_ns:
+    if source["seen"] == 0:
+        source["seen"] = recv_ts
+        source["envelope"] = delay
+        source["envelope_ts"] = recv_ts
+    elapsed = recv_ts - source["envelope_ts"]
+    source["envelope_ts"] = recv_ts
+    envelope = source["envelope"]
+    young = recv_ts - source["seen"] < SETTLING  # its first messages may have come late
+    if delay < envelope - limits["clock_step_ns"] and not young:  # its clock has jumped ahead
+        if source["stepped_at"] == 0:
+            source["stepped_at"] = recv_ts
+        if recv_ts - source["stepped_at"] < limits["epoch_ns"]:
             return CLOCK_STEP
         envelope = delay  # it has stayed there for an epoch: that is its clock now
-    source.stepped_at = 0
+    source["stepped_at"] = 0
     envelope = min(delay, envelope + elapsed * DRIFT_PPM // 1_000_000)
-    source.envelope = envelope
-    source.extra = delay - envelope
-    return STALE if delay - envelope > limits.stale_ns else ADMITTED
+    source["envelope"] = envelope
+    source["extra"] = delay - envelope
+    return STALE if delay - envelope > limits["stale_ns"] else ADMITTED
 
 
 @njit(cache=True)
 def check_sequence(book, kind, sequence, previous):
     """Order of a message among its kind; a depth message must follow the book's last one."""
     if kind == DEPTH:
-        last = book.depth
-        if book.synced == 0:
+        last = book["depth"]
+        if book["synced"] == 0:
             return GAP
         if sequence <= last:
             return DUPLICATE
         if previous > last:
-            book.synced = 0
+            book["synced"] = 0
             return GAP
-        book.depth = sequence
+        book["depth"] = sequence
     elif kind == SNAPSHOT:
-        book.synced = 1
-        book.depth = sequence
+        book["synced"] = 1
+        book["depth"] = sequence
     elif kind == TRADE:
-        if sequence <= book.trade:
+        if sequence <= book["trade"]:
             return DUPLICATE
-        book.trade = sequence
+        book["trade"] = sequence
     elif kind == QUOTE:
-        if sequence <= book.quote:
+        if sequence <= book["quote"]:
             return DUPLICATE
-        book.quote = sequence
+        book["quote"] = sequence
     else:
-        if sequence <= book.bar:
+        if sequence <= book["bar"]:
             return DUPLICATE
-        book.bar = sequence
+        book["bar"] = sequence
     return ADMITTED
-
-
-@njit(cache=True)
-def check_message(limits, verdict, source, book, row):
-    """What is decided at a message's first row."""
-    if verdict.banned:
-        return BANNED
-    if verdict.trust < limits.trust_minimum:
-        return UNTRUSTED
-    kind = row.kind
-    if row.exch_ts > 0 and (kind == DEPTH or kind == TRADE):
-        reason = check_clock(limits, source, row.recv_ts, row.exch_ts)
-        if reason != ADMITTED:
-            return reason
-    return check_sequence(book, kind, row.sequence, row.previous)
 
 
 @njit(cache=True)
 def check_bar(book, kind, price):
     """A bar's high must bound its open, low and close."""
     if kind == BAR_OPEN:
-        book.open = price
+        book["open"] = price
         return ADMITTED
     if kind == BAR_HIGH:
-        book.high = price
-        return MALFORMED if price < book.open else ADMITTED
+        book["high"] = price
+        return MALFORMED if price < book["open"] else ADMITTED
     if kind == BAR_LOW:
-        book.low = price
-        return MALFORMED if price > book.open else ADMITTED
-    return MALFORMED if price > book.high or price < book.low else ADMITTED
+        book["low"] = price
+        return MALFORMED if price > book["open"] else ADMITTED
+    return MALFORMED if price > book["high"] or price < book["low"] else ADMITTED
 
 
 @njit(cache=True)
 def check_depth(verdict, book, side, price):
     """A depth row that adds a level: within the band, and a snapshot must not cross itself."""
-    if (side == 0 and price > verdict.high) or (side == 1 and price < verdict.low):
+    if (side == 0 and price > verdict["high"]) or (side == 1 and price < verdict["low"]):
         return PRICE_BAND
-    if book.in_snapshot:
+    if book["in_snapshot"]:
         if side == 0:
-            book.touch_bid = max(book.touch_bid, price)
+            book["touch_bid"] = max(book["touch_bid"], price)
         else:
-            book.touch_ask = min(book.touch_ask, price)
-        if book.touch_bid >= book.touch_ask:
+            book["touch_ask"] = min(book["touch_ask"], price)
+        if book["touch_bid"] >= book["touch_ask"]:
             return CROSSED
     return ADMITTED
 
@@ -208,31 +195,50 @@ def check_depth(verdict, book, side, price):
 @njit(cache=True)
 def check_row(verdict, book, row):
     """What each row must satisfy by itself: sane numbers, price band, an uncrossed touch."""
-    kind = row.kind
+    kind = row["kind"]
     if kind == SNAPSHOT:
-        book.in_snapshot = 1
-        book.touch_bid = 0
-        book.touch_ask = PRICE_LIMIT
+        book["in_snapshot"] = 1
+        book["touch_bid"] = 0
+        book["touch_ask"] = PRICE_LIMIT
         return ADMITTED
-    price = row.price
-    size = row.size
-    side = row.side
+    price = row["price"]
+    size = row["size"]
+    side = row["side"]
     if price <= 0 or price >= PRICE_LIMIT or size < 0 or size >= SIZE_LIMIT or side > 2:
         return MALFORMED
     if (kind == DEPTH or kind == QUOTE) and side > 1:
         return MALFORMED
     if kind == DEPTH:
         return check_depth(verdict, book, side, price) if size > 0 else ADMITTED
-    if price < verdict.low or price > verdict.high:
+    if price < verdict["low"] or price > verdict["high"]:
         return PRICE_BAND
     if kind == TRADE:
         return MALFORMED if size == 0 else ADMITTED
     if kind == QUOTE:
-        if row.flags & BEGIN:
-            book.touch_bid = price
+        if row["flags"] & BEGIN:
+            book["touch_bid"] = price
             return ADMITTED
-        return CROSSED if price <= book.touch_bid else ADMITTED
+        return CROSSED if price <= book["touch_bid"] else ADMITTED
     return check_bar(book, kind, price)
+
+
+@njit(cache=True)
+def check_message(limits, verdict, source, book, row):
+    """What is decided at a message's first row."""
+    if verdict["banned"]:
+        return BANNED
+    if verdict["trust"] < limits["trust_minimum"]:
+        return UNTRUSTED
+    kind = row["kind"]
+    if row["exch_ts"] > 0 and (kind == DEPTH or kind == TRADE):
+        reason = check_clock(limits, source, row["recv_ts"], row["exch_ts"])
+        if reason != ADMITTED:
+            return reason
+    if kind >= TRADE:  # a row that is refused by itself must not move the sequence
+        reason = check_row(verdict, book, row)
+        if reason != ADMITTED:
+            return reason
+    return check_sequence(book, kind, row["sequence"], row["previous"])
 
 
 @njit(cache=True)
@@ -241,52 +247,53 @@ def check(limits, verdict, source, book, row):
 
     Takes records only, because a compiled call copies the header of each array that it is given.
     """
-    kind = row.kind
-    source.last_ts = row.recv_ts
+    kind = row["kind"]
+    source["last_ts"] = row["recv_ts"]
     if kind == DOWN:
-        book.synced = 0
+        book["synced"] = 0
+        source["admitted"] += 1
         return ADMITTED
-    reason = spend(limits, source, row.recv_ts)
-    if row.flags & BEGIN:
+    reason = spend(limits, source, row["recv_ts"])
+    if row["flags"] & BEGIN:
         if reason == ADMITTED:
             reason = check_message(limits, verdict, source, book, row)
-        book.reason = reason
-    reason = book.reason
+        book["reason"] = reason
+    reason = book["reason"]
     if reason == ADMITTED:
         reason = check_row(verdict, book, row)
-        book.reason = reason
-    if row.flags & END:
-        book.in_snapshot = 0
+        book["reason"] = reason
+    if row["flags"] & END:
+        book["in_snapshot"] = 0
     if reason == ADMITTED:
-        source.admitted += 1
+        source["admitted"] += 1
     elif (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:
-        book.synced = 0
+        book["synced"] = 0
     return reason
 
 
 @njit(cache=True)
 def find_book(book_of, row):
     """The row's book, -1 where the registry has none."""
-    if row.instrument >= book_of.shape[0] or row.source >= book_of.shape[1]:
+    if row["instrument"] >= book_of.shape[0] or row["source"] >= book_of.shape[1]:
         return np.int64(-1)
-    if row.kind < DEPTH or row.kind > TICK:
+    if row["kind"] < DEPTH or row["kind"] > TICK:
         return np.int64(-1)
-    return np.int64(book_of[row.instrument, row.source])
+    return np.int64(book_of[row["instrument"], row["source"]])
 
 
 @njit(cache=True)
 def step(state, row):
     """One row: its reason, counted by source and reason."""
-    if row.kind == TICK:
+    if row["kind"] == TICK:
         return ADMITTED
     at = find_book(state.book_of, row)
     if at < 0:
-        state.refused[min(np.int64(row.source), len(state.sources) - 1), UNREGISTERED] += 1
+        state.refused[min(np.int64(row["source"]), len(state.sources) - 1), UNREGISTERED] += 1
         return UNREGISTERED
-    source = state.sources[row.source]
+    source = state.sources[row["source"]]
     reason = check(state.limits[0], state.verdict[at], source, state.books[at], row)
     if reason != ADMITTED:
-        state.refused[row.source, reason] += 1
+        state.refused[row["source"], reason] += 1
     return reason
 
 

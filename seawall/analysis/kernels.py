@@ -24,28 +24,28 @@ class VolatilityState(NamedTuple):
 @njit(cache=True)
 def step(state, frame):
     """EWMA of squared returns about zero (RiskMetrics 1996), annualised; then the regime."""
-    book = frame.book
-    if frame.flags & RESET:
+    book = frame["book"]
+    if frame["flags"] & RESET:
         state.variance[book] = 0.0
         state.weight[book] = 0.0
-    elif frame.flags & VALID:
+    elif frame["flags"] & VALID:
         keep = state.shape[0]
         weight = keep * state.weight[book] + (1.0 - keep)
         gain = (1.0 - keep) / weight
-        state.variance[book] += gain * (frame.return_ * frame.return_ - state.variance[book])
+        state.variance[book] += gain * (frame["return_"] * frame["return_"] - state.variance[book])
         state.weight[book] = weight
     volatility = np.sqrt(state.variance[book] * state.shape[1])
-    frame.volatility = volatility
+    frame["volatility"] = volatility
     if state.weight[book] < WARM:
-        frame.regime = UNKNOWN
+        frame["regime"] = UNKNOWN
     elif volatility >= state.shape[4]:
-        frame.regime = EXTREME_VOL
+        frame["regime"] = EXTREME_VOL
     elif volatility >= state.shape[3]:
-        frame.regime = HIGH_VOL
+        frame["regime"] = HIGH_VOL
     elif volatility < state.shape[2]:
-        frame.regime = LOW_VOL
+        frame["regime"] = LOW_VOL
     else:
-        frame.regime = NORMAL_VOL
+        frame["regime"] = NORMAL_VOL
 
 
 @njit(cache=True)

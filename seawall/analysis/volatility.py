@@ -30,13 +30,12 @@ class Volatility:
     """Fills the frames' columns `volatility` and `regime`; causal, carry in `state`."""
 
     def __init__(self, books: int, shape: VolatilityShape, cadence_ns: int) -> None:
-        halflife = max(shape.halflife_s, cadence_ns * 1e-9)
         self.state = kernels.VolatilityState(
             np.zeros(books),
             np.zeros(books),
             np.array(
                 [
-                    decay(halflife, cadence_ns),
+                    decay(shape.halflife_s, cadence_ns),
                     YEAR / cadence_ns,
                     shape.low,
                     shape.high,

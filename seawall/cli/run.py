@@ -195,6 +195,9 @@ def stopping(node: Node, duration: float | None, flatten: bool) -> Iterator[None
 
 def lines(summary: "Summary") -> Iterator[str]:
     """What a trader wants to know at the end of a run."""
+    if not summary.rows:
+        yield f"stopped: before the first market data came, run {summary.run}"
+        return
     unit = summary.numeraire
     gain = summary.equity_end - summary.equity_start
     yield f"stopped: {moment(summary.ended)}, run {summary.run}"

@@ -17,8 +17,9 @@ def fee(value: int, rate_ppm: int) -> int:
 
 def text(amount: int, decimals: int) -> str:
     """A plain decimal such as ``-0.00012``, with no trailing zeros."""
-    value = format(Decimal(amount).scaleb(-decimals), "f")
-    return value.rstrip("0").rstrip(".") if "." in value else value
+    whole, part = divmod(abs(amount), 10**decimals)
+    digits = f"{part:0{decimals}d}".rstrip("0") if part else ""
+    return ("-" if amount < 0 else "") + str(whole) + (f".{digits}" if digits else "")
 
 
 def units(amount: str | Decimal, decimals: int) -> int:

@@ -101,6 +101,13 @@ Symbols = Annotated[
     Field(min_length=1, max_length=256),
     Allowed('different symbols in capitals, such as ["BTC/USDT", "ETH/USDT"]'),
 ]
+Instruments = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=256),
+    Allowed('different names of instruments, such as ["BTCUSDT@binance-usdm"]'),
+]
 Folder = Annotated[
     Path,
     BeforeValidator(lambda value: None if value == "" else value),
@@ -203,6 +210,8 @@ class DecisionSettings(Section):
         deadband: a target that moves by less than this fraction of the position cap is left alone.
         order_flow_halflife_s: of the order-flow agent, seconds.
         minimum_hold_s: shortest time between two changes of one target, seconds.
+        instruments: what to trade, such as BTCUSDT@binance-usdm; empty: one of each asset, the
+            first that the deposit pays for, a derivative rather than a spot pair.
     """
 
     trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
@@ -210,6 +219,7 @@ class DecisionSettings(Section):
     deadband: float = Field(default=0.25, ge=0, le=1)
     order_flow_halflife_s: float = Field(default=30.0, ge=1, le=86_400)
     minimum_hold_s: float = Field(default=60.0, ge=0, le=86_400)
+    instruments: Instruments = ()
 
     @model_validator(mode="after")
     def _fast_is_faster(self) -> "DecisionSettings":

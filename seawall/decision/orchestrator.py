@@ -5,7 +5,7 @@ expired; so a fresh one after a restart goes on from the positions alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -79,6 +79,7 @@ class Orchestrator:
     Args:
         weights: agent → weight >= 0; agents that are not named do not count.
         cadence: ns between two frames of a book that is not made of bars.
+        traded: instruments to decide on; None for all.
     """
 
     def __init__(
@@ -87,13 +88,15 @@ class Orchestrator:
         weights: Mapping[str, float],
         cadence: int,
         shape: OrchestratorShape | None = None,
+        traded: Collection[str] | None = None,
     ) -> None:
         if not all(math.isfinite(weight) and weight >= 0.0 for weight in weights.values()):
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
         self.standing: dict[str, Standing] = {}
         self._shape = shape or OrchestratorShape()
         self._agents = tuple(weights)
-        self._primary = {book: name for name, book in catalog.primary.items()}
+        wanted = catalog.primary.keys() if traded is None else traded
+        self._primary = {book: name for name, book in catalog.primary.items() if name in wanted}
         self._long_only = {i.name for i in catalog.instruments if i.kind is Kind.SPOT}
         spans = frame_seconds(catalog, cadence) * SECOND * self._shape.expiry
         self._expiry = [max(LEAST_EXPIRY, int(span)) for span in spans]

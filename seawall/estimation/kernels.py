@@ -23,21 +23,21 @@ class MomentsState(NamedTuple):
 @njit(cache=True)
 def step(state, frame):
     """West 1979 with exponential weights; the weight removes the bias of a cold start."""
-    book = frame.book
-    if frame.flags & RESET:
+    book = frame["book"]
+    if frame["flags"] & RESET:
         state.mean[book] = 0.0
         state.variance[book] = 0.0
         state.weight[book] = 0.0
-    elif frame.flags & VALID:
+    elif frame["flags"] & VALID:
         keep = state.decay[0]
         weight = keep * state.weight[book] + (1.0 - keep)
         gain = (1.0 - keep) / weight
-        delta = frame.return_ - state.mean[book]
+        delta = frame["return_"] - state.mean[book]
         state.mean[book] += gain * delta
         state.variance[book] = (1.0 - gain) * (state.variance[book] + gain * delta * delta)
         state.weight[book] = weight
-    frame.location = state.mean[book]
-    frame.scale = np.sqrt(state.variance[book])
+    frame["location"] = state.mean[book]
+    frame["scale"] = np.sqrt(state.variance[book])
 
 
 @njit(cache=True)

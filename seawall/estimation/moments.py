@@ -15,9 +15,13 @@ class MomentsShape(msgspec.Struct, frozen=True, kw_only=True):
     halflife_s: float = 300.0
 
 
+LEAST_FRAMES = 32  # a half-life is at least so many frames long, whatever the cadence (bars)
+
+
 def decay(halflife_s: float, cadence_ns: int) -> float:
     """The share that an EWMA keeps from one frame to the next."""
-    return float(0.5 ** (cadence_ns * 1e-9 / halflife_s))
+    cadence_s = cadence_ns * 1e-9
+    return float(0.5 ** (cadence_s / max(halflife_s, LEAST_FRAMES * cadence_s)))
 
 
 class Moments:
@@ -28,7 +32,7 @@ class Moments:
             np.zeros(books),
             np.zeros(books),
             np.zeros(books),
-            np.array([decay(max(shape.halflife_s, cadence_ns * 1e-9), cadence_ns)]),
+            np.array([decay(shape.halflife_s, cadence_ns)]),
         )
 
     def observe(self, frames: NDArray[Any]) -> None:

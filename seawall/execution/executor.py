@@ -31,6 +31,7 @@ from seawall.execution.orders import OrderEntry, Orders
 Touch = tuple[int, int]  # best bid and ask in ticks
 LONGEST_WAIT = 60 * SECOND  # between two attempts of what the venue rejects
 PENDING = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
+RESTING = (OrderState.NEW, OrderState.PARTIALLY_FILLED)
 
 
 class ExecutionShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +74,7 @@ class Executor:
     ) -> None:
         self.orders = orders
         self.unreachable = ""  # why the venue cannot be reached; empty while it answers
+        self.behind = True  # the books were not compared with the venue since it was out of reach
         self.goals: dict[str, Approved] = {}
         self._instruments = catalog.by_name
         self._venue = venue
@@ -84,6 +86,8 @@ class Executor:
         self._rejections: dict[str, tuple[int, int]] = {}  # instrument → (in a row, retry at)
         self._misses: dict[str, int] = {}
         self._asked: dict[str, int] = {}
+        self._missed: set[str] = set()  # client ids whose reports may have been lost
+        self._heard = 0  # the latest report's sequence
 
     # --- toward the venue ---
 
@@ -93,18 +97,22 @@ class Executor:
             self.goals[approval.instrument] = approval
 
     def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
-        """Send what the goals call for. `blocked`: only what reduces a position may go."""
+        """Send what the goals call for. `blocked`: only what reduces a position may go.
+
+        Nothing goes to a venue that does not answer, or before the books agree with it again.
+        """
         for instrument, goal in list(self.goals.items()):
             if now >= goal.intent.expiry and not isinstance(goal.intent, Close):
                 del self.goals[instrument]
+        if not (self.unreachable or self.behind):
+            self._withdraw(now, blocked)
+        for instrument, goal in list(self.goals.items()):
+            if self.unreachable or self.behind:
+                return
+            if self.orders.of(instrument):
                 continue
-            position = self._position(instrument)
-            working = self.orders.of(instrument)
-            if working:
-                self._withdraw(working, goal, position, now)
-                continue
-            delta = goal.position - position
-            reducing = abs(goal.position) <= abs(position) and goal.position * position >= 0
+            position, wanted = self._position(instrument), self._wanted(goal)
+            delta, reducing = wanted - position, _reduces(wanted, position)
             if delta == 0 or ((blocked or goal.reduce_only) and not reducing):
                 del self.goals[instrument]
                 continue
@@ -112,14 +120,24 @@ class Executor:
             if touch is not None and now >= self._rejections.get(instrument, (0, 0))[1]:
                 self._send(self._order(goal, delta, reducing, touch, now), now)
 
-    def _withdraw(self, working: list[OrderEntry], goal: Approved, position: int, now: int) -> None:
-        """Cancel resting orders that lead away from the goal."""
-        delta = goal.position - position
-        for entry in working:
-            order = entry.order
-            wrong = delta == 0 or (order.side is Side.BUY) != (delta > 0)
-            resting = entry.state in (OrderState.NEW, OrderState.PARTIALLY_FILLED)
-            if resting and (wrong or entry.remaining > abs(delta)):
+    def _wanted(self, goal: Approved) -> int:
+        """Signed lots to hold; on a spot market never fewer than none."""
+        spot = self._instruments[goal.instrument].kind is Kind.SPOT
+        return max(0, goal.position) if spot else goal.position
+
+    def _withdraw(self, now: int, blocked: bool) -> None:
+        """Cancel resting orders that lead away from their goal, or to risk that nobody allows."""
+        for entry in list(self.orders.open.values()):
+            order, goal = entry.order, self.goals.get(entry.order.instrument)
+            position = self._position(order.instrument)
+            change = order.side.sign * entry.remaining
+            if goal is None or goal.reduce_only or blocked:
+                wrong = not _reduces(position + change, position)
+            else:
+                wrong = False
+            if goal is not None:
+                wrong = wrong or not _reduces(change, self._wanted(goal) - position)
+            if wrong and entry.state in RESTING:
                 self.cancel(entry, now)
 
     def _order(self, goal: Approved, delta: int, reducing: bool, touch: Touch, now: int) -> Order:
@@ -129,8 +147,8 @@ class Executor:
         urgency = goal.intent.urgency
         price: int | None = None
         if urgency is Urgency.NORMAL:
-            reach = max(1, ask * self._shape.slippage_bps // 10_000)
-            price = ask + reach if side is Side.BUY else max(1, bid - reach)
+            touched = ask if side is Side.BUY else bid
+            price = touched + side.sign * (touched * self._shape.slippage_bps // 10_000)
         elif urgency is Urgency.PASSIVE:
             price = bid if side is Side.BUY else ask
         return Order(
@@ -158,7 +176,7 @@ class Executor:
         except OrderRefusedError as error:
             self._change(order.client_id, OrderState.REJECTED, now, str(error))
         except VenueUnreachableError as error:
-            self._lost(str(error))
+            self.lost(str(error))
             self._change(order.client_id, OrderState.UNKNOWN, now, str(error))
 
     def cancel(self, entry: OrderEntry, now: int) -> None:
@@ -168,15 +186,14 @@ class Executor:
         try:
             self._venue.gateway.cancel(order.instrument, order.client_id)
         except OrderRefusedError:
-            self._ask(entry, now)  # it is no longer open there: what became of it?
+            self._missed.add(order.client_id)  # it is no longer open there: what became of it?
         except VenueUnreachableError as error:
-            self._lost(str(error))
+            self.lost(str(error))
 
     def cancel_risk(self, now: int) -> None:
         """Cancel every order that could add risk; reduce-only ones stay."""
         for entry in list(self.orders.open.values()):
-            resting = entry.state in (OrderState.NEW, OrderState.PARTIALLY_FILLED)
-            if resting and not entry.order.reduce_only:
+            if entry.state in RESTING and not entry.order.reduce_only:
                 self.cancel(entry, now)
 
     # --- from the venue ---
@@ -184,17 +201,18 @@ class Executor:
     def listen(self, now: int) -> None:
         """Take in what the venue reported up to now, and chase what it has not answered."""
         try:
-            reports = self._venue.stream.poll(now)
+            for report in self._venue.stream.poll(now):
+                self.take(report, now)
             self.unreachable = ""
+            self._chase(now)
         except VenueUnreachableError as error:
-            self._lost(str(error))
-            return
-        for report in reports:
-            self.take(report, now)
-        self._chase(now)
+            self.lost(str(error))
 
     def take(self, report: Report, now: int) -> None:
-        """One report; what our books hold already is passed over."""
+        """One report; what our books hold already is passed over. Raises VenueUnreachableError."""
+        if report.sequence > self._heard + 1:
+            self.sync_fills(now)  # others are missing before it, and fills may be among them
+        self._heard = max(self._heard, report.sequence)
         if isinstance(report, Fill):
             self._book(report, now)
             return
@@ -204,6 +222,9 @@ class Executor:
         if report.filled > entry.filled:
             self.sync_fills(now)
             entry = self.orders.open.get(report.client_id)
+            if entry is not None and report.filled > entry.filled:
+                self._missed.add(report.client_id)  # its fills are still to come
+                return
         if entry is not None and report.state is not entry.state:
             self._follow(entry, report, now)
 
@@ -226,35 +247,54 @@ class Executor:
         self._rejections.pop(fill.instrument, None)
         self._record(FillBooked(ts=now, fill=fill, strategy=entry.order.strategy))
 
-    def sync_fills(self, now: int) -> None:
-        """Book every fill that the venue has and we have not. Raises VenueUnreachableError."""
-        for fill in self._venue.account.fills(self._last_fill()):
+    def sync_fills(self, now: int) -> int:
+        """Book every fill that the venue has and we have not; how many there were.
+
+        Raises VenueUnreachableError.
+        """
+        fills = self._venue.account.fills(self._last_fill())
+        for fill in fills:
             self._book(fill, now)
+        return len(fills)
+
+    @property
+    def doubtful(self) -> list[str]:
+        """Open orders of which we do not know for certain what became of them."""
+        return [
+            client_id
+            for client_id, entry in self.orders.open.items()
+            if entry.state is OrderState.UNKNOWN or client_id in self._missed
+        ]
 
     def _chase(self, now: int) -> None:
-        """Ask about orders without an answer."""
+        """Ask about orders without an answer. Raises VenueUnreachableError."""
         for entry in list(self.orders.open.values()):
             waiting = entry.state in (OrderState.SENT, *PENDING)
             if waiting and now - entry.changed > self._shape.answer_ns:
                 self._change(entry.order.client_id, OrderState.UNKNOWN, now, "no answer")
-            if entry.state is OrderState.UNKNOWN:
-                self._ask(entry, now)
+        for client_id in self.doubtful:
+            if client_id in self.orders.open:  # an answer about another may have finished it
+                self._ask(self.orders.open[client_id], now)
+        self._missed &= self.orders.open.keys()
+        for client_id in self._asked.keys() - self.orders.open.keys():
+            del self._asked[client_id]
+            self._misses.pop(client_id, None)
 
     def _ask(self, entry: OrderEntry, now: int) -> None:
-        """What became of an order? Absence counts twice, and only after it could be accepted."""
+        """What became of an order? Absence counts twice, and only after it could be accepted.
+
+        Raises VenueUnreachableError.
+        """
         client_id = entry.order.client_id
-        if now - self._asked.get(client_id, 0) < self._shape.query_ns:
+        if now - self._asked.get(client_id, -self._shape.query_ns) < self._shape.query_ns:
             return
         self._asked[client_id] = now
-        try:
-            found = self._venue.account.orders([client_id])
-            self.sync_fills(now)
-            self.unreachable = ""
-        except VenueUnreachableError as error:
-            self._lost(str(error))
-            return
+        found = self._venue.account.orders([client_id])
+        self.sync_fills(now)
         if found:
             self._misses.pop(client_id, None)
+            if found[0].state is not OrderState.SENT:  # else it is still on its way
+                self._missed.discard(client_id)
             self.take(found[0], now)
         elif now > entry.order.accept_until + self._shape.margin_ns:
             self._misses[client_id] = self._misses.get(client_id, 0) + 1
@@ -266,8 +306,6 @@ class Executor:
         if entry.state is not OrderState.UNKNOWN:
             self._change(client_id, OrderState.UNKNOWN, now, "absent at the venue")
         self._change(client_id, OrderState.REJECTED, now, "never reached the venue")
-        self._misses.pop(client_id, None)
-        self._asked.pop(client_id, None)
 
     # --- after a restart ---
 
@@ -282,12 +320,12 @@ class Executor:
                 self._change(entry.order.client_id, OrderState.CANCELED, now, "never sent")
             elif entry.state is not OrderState.UNKNOWN:
                 self._change(entry.order.client_id, OrderState.UNKNOWN, now, "restart")
+        self._missed = set(self.orders.open)
         try:
             self.sync_fills(now)
-            for entry in list(self.orders.open.values()):
-                self._ask(entry, now)
+            self._chase(now)
         except VenueUnreachableError as error:
-            self._lost(str(error))
+            self.lost(str(error))
 
     def strangers(self) -> list[str]:
         """Orders open at the venue that our books do not have. Raises VenueUnreachableError."""
@@ -297,8 +335,11 @@ class Executor:
             if report.client_id not in self.orders.open
         ]
 
-    def _lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:
+        """The venue did not answer: whatever was open there may have changed unheard."""
         self.unreachable = reason or "the venue does not answer"
+        self.behind = True
+        self._missed.update(self.orders.open)
 
     def _change(
         self, client_id: str, state: OrderState, now: int, reason: str, sequence: int = 0
@@ -318,3 +359,8 @@ class Executor:
                 venue_sequence=sequence,
             )
         )
+
+
+def _reduces(position: int, held: int) -> bool:
+    """Whether going from `held` lots to `position` neither grows nor turns."""
+    return min(0, held) <= position <= max(0, held)

@@ -89,6 +89,8 @@ class Orders:
         entry = self._entry(fill.client_id)
         if fill.size > entry.remaining:
             raise InvariantError(f"order {fill.client_id} is filled beyond its size")
+        if entry.state is OrderState.INTENT:
+            raise InvariantError(f"order {fill.client_id} cannot go from INTENT to a fill")
         self.sequence = max(self.sequence, fill.sequence)
         entry.filled += fill.size
         self.fills.append(fill)

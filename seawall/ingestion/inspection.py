@@ -8,7 +8,6 @@ import numpy as np
 
 from seawall.core.events import EventKind, Raw
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import DROPPED
 from seawall.ingestion import inspection_kernels as kernels
 from seawall.ingestion.tables import length, when
 from seawall.ingestion.tape import Tape
@@ -174,7 +173,7 @@ def _book(catalog: Catalog, scan: kernels.Scan, book: int) -> BookReport:
         crossed=int(state[kernels.CROSSED]),
         coincidences=int(state[kernels.COINCIDENCES]),
         mismatches=int(state[kernels.MISMATCHES]),
-        levels_dropped=int(scan.ladder.head[book, DROPPED]),
+        levels_dropped=int(scan.ladders["dropped"][book]),
     )
 
 

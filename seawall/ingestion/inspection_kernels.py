@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, Ladder, clear, new_ladder, put, size_at
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, clear, new_ladders, put, size_at
 
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_CLOSE, DOWN, TICK = 1, 2, 3, 4, 5, 8, 9, 10
 BEGIN, END = 1, 2
@@ -31,7 +31,7 @@ class Scan(NamedTuple):
     of book (NONE for ticks), source, start, end. gap_count: (1,). skew: (sources, bins) messages.
     """
 
-    ladder: Ladder
+    ladders: Any
     book_of: np.ndarray[Any, Any]
     of_book: np.ndarray[Any, Any]
     of_source: np.ndarray[Any, Any]
@@ -54,7 +54,7 @@ def new_scan(book_of: Any, bar_span: Any, books: int) -> Scan:
     of_source[:, SKEW_LEAST] = 1 << 62
     of_source[:, BAR_SPAN] = bar_span
     return Scan(
-        new_ladder(books),
+        new_ladders(books),
         book_of,
         of_book,
         of_source,
@@ -120,16 +120,16 @@ def note_top(
 
 
 @njit(cache=True)
-def end_depth(ladder: Ladder, state: Any, tops: Any, book: int, sequence: int) -> None:
+def end_depth(ladder: Any, state: Any, tops: Any, book: int, sequence: int) -> None:
     """A depth message is complete: look at the book."""
-    bid = ladder.best[book, BID]
-    ask = ladder.best[book, ASK]
+    bid = ladder.best[BID]
+    ask = ladder.best[ASK]
     if bid == NO_BID or ask == NO_ASK:
         return
     if bid >= ask:
         state[CROSSED] += 1
-    bids = size_at(ladder, book, BID, bid)
-    asks = size_at(ladder, book, ASK, ask)
+    bids = size_at(ladder, BID, bid)
+    asks = size_at(ladder, ASK, ask)
     note_top(state, tops[book], TOP, sequence, bid, bids, ask, asks)
 
 
@@ -142,12 +142,12 @@ def step_skew(scan_row: Any, skew_row: Any, difference: int) -> None:
 
 
 @njit(cache=True)
-def step_void(ladder: Ladder, book_of: Any, of_book: Any, source: int) -> None:
+def step_void(ladders: Any, book_of: Any, of_book: Any, source: int) -> None:
     """A source is gone: its books are void."""
     for instrument in range(book_of.shape[0]):
         book = book_of[instrument, source]
         if book >= 0:
-            clear(ladder, book)
+            clear(ladders[book])
             of_book[book, SEQUENCE + STREAM_DEPTH] = NONE
 
 
@@ -159,7 +159,7 @@ def step_message(scan: Scan, row: Any, book: int, source: int) -> None:
     state = scan.of_book[book]
     if (row["flags"] & BEGIN) != 0:
         if kind == SNAPSHOT:
-            clear(scan.ladder, book)
+            clear(scan.ladders[book])
             state[SEQUENCE + STREAM_DEPTH] = sequence
             state[FRESH] = 1
         elif kind == DEPTH:
@@ -199,7 +199,7 @@ def step(scan: Scan, row: Any, quiet: int) -> None:
     own[LAST] = recv_ts
     own[ROWS] += 1
     if kind == DOWN:
-        step_void(scan.ladder, scan.book_of, scan.of_book, source)
+        step_void(scan.ladders, scan.book_of, scan.of_book, source)
         return
     book = scan.book_of[row["instrument"], source]
     if book < 0:
@@ -210,9 +210,9 @@ def step(scan: Scan, row: Any, quiet: int) -> None:
     side = row["side"]
     if kind == DEPTH:
         if row["price"] > 0 and row["size"] >= 0 and side <= ASK:
-            put(scan.ladder, book, side, row["price"], row["size"])
+            put(scan.ladders[book], side, row["price"], row["size"])
         if (row["flags"] & END) != 0:
-            end_depth(scan.ladder, scan.of_book[book], scan.tops, book, row["sequence"])
+            end_depth(scan.ladders[book], scan.of_book[book], scan.tops, book, row["sequence"])
     elif kind == QUOTE:
         state = scan.of_book[book]
         if side == BID:

@@ -492,6 +492,10 @@ class SimulatedFeed:
         """Instruments, sources and books."""
         return self._market.catalog
 
+    def history(self, until: int) -> Raw:
+        """The rows received up to `until` (ns UTC), at once: what a run looks back on."""
+        return self._market.generate(until)
+
     def read(self, timeout: float) -> Raw | None:
         """The rows received by now; none where `timeout` seconds bring none; None once closed."""
         deadline = self._clock.now() + int(timeout * SECOND)

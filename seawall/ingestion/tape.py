@@ -6,7 +6,6 @@ it becomes Parquet when it is full. Closing a segment is safe against a crash be
 
 import errno
 import fcntl
-import io
 import os
 import shutil
 import struct
@@ -19,22 +18,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from seawall.core.errors import DataError, StoreError
 from seawall.core.events import EVENT, EventFlag, EventKind, Raw, Side, checked, empty
 from seawall.core.instruments import Catalog
+from seawall.ingestion import segments
 
 ROTATE_ROWS = 1 << 20
 BLOCK_ROWS = 1 << 20
-ROW_GROUP = 1 << 17
 MAGIC = b"SEAWALLT"
 VERSION = 1
 HEADER = struct.Struct("<8sII")  # magic, version, bytes per row
 BLOCK = struct.Struct("<IQI")  # rows, bytes, CRC32 of rows, bytes and the rows themselves
 CATALOG = "catalog.json"
-FIELDS = tuple(EVENT.names or ())
 AGAIN = "import the data again with `seawall data import`"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -140,13 +137,6 @@ def _extent(path: Path) -> _Extent:
     return _Extent(rows, end, size - end, last_ts)
 
 
-def _parquet_bytes(rows: NDArray[Any]) -> memoryview:
-    frame = pl.DataFrame({name: np.ascontiguousarray(rows[name]) for name in FIELDS})
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", row_group_size=ROW_GROUP)
-    return buffer.getbuffer()
-
-
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -169,35 +159,6 @@ def _write_whole(path: Path, content: bytes | memoryview) -> None:
             temporary.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
-
-
-def _from_parquet(path: Path, offset: int = 0, length: int | None = None) -> NDArray[Any]:
-    """Rows of a closed segment, dtype EVENT."""
-    try:
-        frame = pl.scan_parquet(path).slice(offset, length).select(FIELDS).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path) from error
-    rows = empty(frame.height)
-    for name in FIELDS:
-        values = frame[name].to_numpy()
-        if values.dtype != EVENT[name]:
-            raise _damaged(path)
-        rows[name] = values
-    return rows
-
-
-def _parquet_rows(path: Path) -> int:
-    try:
-        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError(
-        f"{path}: cannot be read as a tape segment, it is truncated or not Parquet; restore it "
-        "from a backup or import the data again"
-    )
 
 
 def _segments(folder: Path) -> list[Path]:
@@ -267,7 +228,7 @@ class Tape:
         self._parts: list[tuple[Path, int]] = []
         for path in _segments(folder):
             if path.suffix == ".parquet":
-                self._parts.append((path, _parquet_rows(path)))
+                self._parts.append((path, segments.count_rows(path)))
             else:
                 extent = _extent(path)
                 self.torn = extent.torn
@@ -283,7 +244,7 @@ class Tape:
         last = -(1 << 63)
         for path, rows in self._parts:
             pieces = (
-                (_from_parquet(path, at, max_rows) for at in range(0, rows, max_rows))
+                segments.pieces_of(path, rows, max_rows)
                 if path.suffix == ".parquet"
                 else _regrouped(path, rows, max_rows)
             )
@@ -402,10 +363,11 @@ class TapeWriter:
         closed = [p for p in _segments(self.folder) if p.suffix == ".parquet"]
         for path in closed:
             path.with_suffix(".segment").unlink(missing_ok=True)
-        self.rows = sum(_parquet_rows(path) for path in closed)
+        self.rows = sum(segments.count_rows(path) for path in closed)
         self._last_ts = -(1 << 63)
         if closed:
-            last = _from_parquet(closed[-1], max(0, _parquet_rows(closed[-1]) - 1), 1)
+            end = max(0, segments.count_rows(closed[-1]) - 1)
+            last = segments.read_rows(closed[-1], end // segments.ROW_GROUP * segments.ROW_GROUP)
             self._last_ts = int(last["recv_ts"].max(initial=self._last_ts))
         self._number = len(closed) + 1
         self._open_segment()
@@ -492,7 +454,7 @@ class TapeWriter:
         with storing(self._path):
             self.sync()
             rows = np.concatenate([block for block, _ in _scan(self._path)])
-            _write_whole(self._path.with_suffix(".parquet"), _parquet_bytes(rows))
+            _write_whole(self._path.with_suffix(".parquet"), segments.parquet_bytes(rows))
             self._path.unlink()
             os.close(self._file)
             self._file = -1
@@ -568,7 +530,7 @@ def write_tape(
             temporary.mkdir(parents=True)
             for number, at in enumerate(range(0, len(rows), ROTATE_ROWS), start=1):
                 part = rows[at : at + ROTATE_ROWS]
-                _write_whole(temporary / f"{number:06d}.parquet", _parquet_bytes(part))
+                _write_whole(temporary / f"{number:06d}.parquet", segments.parquet_bytes(part))
             _write_whole(temporary / CATALOG, msgspec.json.format(msgspec.json.encode(catalog)))
             _replace(temporary, target)
         finally:

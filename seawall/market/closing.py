@@ -22,8 +22,8 @@ VALID, STALE, RESET, LATE, BAR, UNCORROBORATED = 1, 2, 4, 8, 16, 32
 @njit(cache=True)
 def usable(clock, book, boundary):
     """Whether the book may vote and be traded on at this boundary."""
-    silent = boundary - book.message_ts > clock.silent
-    return book.valid == 1 and not silent and book.mid_2 > 0
+    silent = boundary - book["message_ts"] > clock["silent"]
+    return book["valid"] == 1 and not silent and book["mid_2"] > 0
 
 
 @njit(cache=True)
@@ -54,20 +54,20 @@ def group_median(state, group, asset, boundary):
     count = 0
     for k in range(len(state.order)):
         book = state.books[state.order[k]]
-        if book.group != group or not usable(state.clock[0], book, boundary):
+        if book["group"] != group or not usable(state.clock[0], book, boundary):
             continue
-        quote = book.quote_asset
+        quote = book["quote_asset"]
         mark = state.marks[quote]
         if (asset >= 0 and quote != asset) or (asset < 0 and mark <= 0.0):
             continue
-        if book.source != source:
+        if book["source"] != source:
             if count > 0:
                 scratch[voted] = total / count
                 voted += 1
-            source = book.source
+            source = book["source"]
             total = 0.0
             count = 0
-        mid = 0.5 * book.mid_2 * book.tick
+        mid = 0.5 * book["mid_2"] * book["tick"]
         total += mid if asset >= 0 else mid * mark
         count += 1
     if count > 0:
@@ -93,62 +93,65 @@ def update_consensus(state, boundary):
                 count += 1
         if count > 0:
             state.marks[asset] = total / count
+            state.marked[asset] = boundary
+        elif boundary - state.marked[asset] > max(EPOCH, state.clock[0]["gap"]):
+            state.marks[asset] = 0.0  # nobody has priced it for too long
     for group in range(len(state.groups)):
         value, voted = group_median(state, group, -1, boundary)
-        state.groups[group].votes = voted
+        state.groups[group]["votes"] = voted
         if voted > 0:
-            state.groups[group].consensus = value
+            state.groups[group]["consensus"] = value
 
 
 @njit(cache=True)
-def fill_book(ladder, at, book, frame):
+def fill_book(ladder, book, frame):
     """The book's columns of a frame."""
-    mid = 0.5 * book.mid_2 * book.tick
-    frame.bid = book.bid
-    frame.ask = book.ask
-    frame.bid_size = book.bid_size
-    frame.ask_size = book.ask_size
-    frame.mid = mid
-    frame.micro = mid
-    both = book.bid_size + book.ask_size
+    mid = 0.5 * book["mid_2"] * book["tick"]
+    frame["bid"] = book["bid"]
+    frame["ask"] = book["ask"]
+    frame["bid_size"] = book["bid_size"]
+    frame["ask_size"] = book["ask_size"]
+    frame["mid"] = mid
+    frame["micro"] = mid
+    both = book["bid_size"] + book["ask_size"]
     if both > 0 and mid > 0.0:
-        share = book.bid_size / both
-        frame.micro = (share * book.ask + (1.0 - share) * book.bid) * book.tick
-        frame.imbalance = (book.bid_size - book.ask_size) / both
-        frame.spread_bps = (book.ask - book.bid) * book.tick / mid * 1e4
-        bids, asks = book.bid_size, book.ask_size
-        if book.made_of == BY_DEPTH:
-            bids = ladders.depth(ladder, at, BID, 5)
-            asks = ladders.depth(ladder, at, ASK, 5)
+        share = book["bid_size"] / both
+        frame["micro"] = (share * book["ask"] + (1.0 - share) * book["bid"]) * book["tick"]
+        frame["imbalance"] = (book["bid_size"] - book["ask_size"]) / both
+        frame["spread_bps"] = (book["ask"] - book["bid"]) * book["tick"] / mid * 1e4
+        bids, asks = book["bid_size"], book["ask_size"]
+        if book["made_of"] == BY_DEPTH:
+            bids = ladders.depth(ladder, BID, 5)
+            asks = ladders.depth(ladder, ASK, 5)
         if bids + asks > 0:
-            frame.imbalance_5 = (bids - asks) / (bids + asks)
-        frame.depth_5 = (bids + asks) * book.lot
-    last = book.last_mid
-    frame.return_ = mid / last - 1.0 if last > 0.0 and mid > 0.0 else 0.0
+            frame["imbalance_5"] = (bids - asks) / (bids + asks)
+        frame["depth_5"] = (bids + asks) * book["lot"]
+    last = book["last_mid"]
+    frame["return_"] = mid / last - 1.0 if last > 0.0 and mid > 0.0 else 0.0
 
 
 @njit(cache=True)
 def fill_flow(book, frame):
     """The columns of a frame that sum up what happened in it."""
-    half_tick = 0.5 * book.tick
-    frame.ofi = np.float64(book.ofi)
-    frame.trades = book.trades
-    frame.buy_volume = book.buy * book.lot
-    frame.sell_volume = book.sell * book.lot
-    volume = book.buy + book.sell
-    if book.made_of == BY_BAR:  # a bar does not say who was the aggressor
-        volume = book.bar_volume if book.messages > 0 else np.int64(0)
-        frame.buy_volume = 0.5 * volume * book.lot
-        frame.sell_volume = 0.5 * volume * book.lot
+    half_tick = 0.5 * book["tick"]
+    frame["ofi"] = np.float64(book["ofi"])
+    frame["trades"] = book["trades"]
+    frame["buy_volume"] = book["buy"] * book["lot"]
+    frame["sell_volume"] = book["sell"] * book["lot"]
+    volume = book["buy"] + book["sell"]
+    if book["made_of"] == BY_BAR:  # a bar does not say who was the aggressor
+        volume = book["bar_volume"] if book["messages"] > 0 else np.int64(0)
+        frame["buy_volume"] = 0.5 * volume * book["lot"]
+        frame["sell_volume"] = 0.5 * volume * book["lot"]
     if volume > 0:
-        frame.vwap = book.traded_value / volume * book.tick
-    moved = book.open_2 > 0
-    frame.open = (book.open_2 if moved else book.mid_2) * half_tick
-    frame.high = (book.high_2 if moved else book.mid_2) * half_tick
-    frame.low = (book.low_2 if moved else book.mid_2) * half_tick
-    frame.messages = book.messages
-    frame.realised_variance = book.variance
-    frame.delay = book.delay
+        frame["vwap"] = book["traded_value"] / volume * book["tick"]
+    moved = book["open_2"] > 0
+    frame["open"] = (book["open_2"] if moved else book["mid_2"]) * half_tick
+    frame["high"] = (book["high_2"] if moved else book["mid_2"]) * half_tick
+    frame["low"] = (book["low_2"] if moved else book["mid_2"]) * half_tick
+    frame["messages"] = book["messages"]
+    frame["realised_variance"] = book["variance"]
+    frame["delay"] = book["delay"]
 
 
 @njit(cache=True)
@@ -156,43 +159,43 @@ def close_frame(state, at, boundary, frame):
     """Write one book's frame at a boundary and begin its next one."""
     book = state.books[at]
     clock = state.clock[0]
-    group = state.groups[book.group]
+    group = state.groups[book["group"]]
     good = usable(clock, book, boundary)
     flags = VALID if good else 0
-    if boundary - book.message_ts > clock.silent:
+    if boundary - book["message_ts"] > clock["silent"]:
         flags |= STALE
-    if book.fresh:
+    if book["fresh"]:
         flags |= RESET
-    if book.late:
+    if book["late"]:
         flags |= LATE
-    if book.made_of == BY_BAR:
+    if book["made_of"] == BY_BAR:
         flags |= BAR
-    if group.votes < 3:
+    if group["votes"] < 3:
         flags |= UNCORROBORATED
-    frame.flags = flags
-    frame.ts = boundary
-    frame.index = clock.index
-    frame.tape = clock.tape
-    frame.instrument = book.instrument
-    frame.source = book.source
-    frame.book = at
-    fill_book(state.ladder, at, book, frame)
+    frame["flags"] = flags
+    frame["ts"] = boundary
+    frame["index"] = clock["index"]
+    frame["tape"] = clock["tape"]
+    frame["instrument"] = book["instrument"]
+    frame["source"] = book["source"]
+    frame["book"] = at
+    fill_book(state.ladders[at], book, frame)
     fill_flow(book, frame)
-    frame.age = (boundary - book.message_ts) * 1e-9
-    frame.consensus = group.consensus
-    frame.votes = group.votes
-    frame.quote_mark = state.marks[book.quote_asset]
-    value = frame.mid * frame.quote_mark
-    if good and value > 0.0 and group.votes > 0:
-        frame.deviation_bps = (value / group.consensus - 1.0) * 1e4
+    frame["age"] = (boundary - book["message_ts"]) * 1e-9
+    frame["consensus"] = group["consensus"] if group["votes"] > 0 else 0.0
+    frame["votes"] = group["votes"]
+    frame["quote_mark"] = state.marks[book["quote_asset"]]
+    value = frame["mid"] * frame["quote_mark"]
+    if good and value > 0.0 and group["votes"] > 0:
+        frame["deviation_bps"] = (value / group["consensus"] - 1.0) * 1e4
     if good:
-        book.last_mid = frame.mid
-        book.fresh = 0
+        book["last_mid"] = frame["mid"]
+        book["fresh"] = 0
         clear_sums(book)
     else:
-        if book.last_mid > 0.0:
-            book.last_mid = 0.0
-            book.fresh = 1
+        if book["last_mid"] > 0.0:
+            book["last_mid"] = 0.0
+            book["fresh"] = 1
         clear_sums(book)
 
 
@@ -203,16 +206,16 @@ def close_boundary(state, frames, count):
     A book that has never spoken, or not within the gap limit, has none.
     """
     clock = state.clock[0]
-    boundary = clock.boundary
+    boundary = clock["boundary"]
     update_consensus(state, boundary)
     for at in range(len(state.books)):
         book = state.books[at]
-        if book.made_of == BY_NOTHING or boundary - book.message_ts > clock.gap:
+        if book["made_of"] == BY_NOTHING or boundary - book["message_ts"] > clock["gap"]:
             continue
         close_frame(state, at, boundary, frames[count])
         count += 1
-    clock.index += 1
-    clock.boundary = boundary + clock.cadence
+    clock["index"] += 1
+    clock["boundary"] = boundary + clock["cadence"]
     return count
 
 
@@ -226,32 +229,33 @@ def set_verdict(state, verdict, boundary):
     """
     clock = state.clock[0]
     epoch = boundary // EPOCH + 1
-    clock.epoch_end = epoch * EPOCH
+    clock["epoch_end"] = epoch * EPOCH
     for at in range(len(state.books)):
         book = state.books[at]
-        verdict[at].epoch = epoch
+        verdict[at]["epoch"] = epoch
         if usable(clock, book, boundary):
-            reach = book.mid_2 * clock.band_ppm // 2_000_000
-            verdict[at].low = max(np.int64(1), book.mid_2 // 2 - reach)
-            verdict[at].high = book.mid_2 // 2 + reach + 1
-        elif book.admitted == 0:
-            if book.refused > 0:
-                book.reanchored += 1
-            verdict[at].low = 0
-            verdict[at].high = NO_ASK
-        book.admitted = 0
-        book.refused = 0
+            reach = book["mid_2"] * clock["band_ppm"] // 2_000_000
+            verdict[at]["low"] = max(np.int64(1), book["mid_2"] // 2 - reach)
+            verdict[at]["high"] = book["mid_2"] // 2 + reach + 1
+        elif book["admitted"] == 0:
+            if book["refused"] > 0:
+                book["reanchored"] += 1
+            verdict[at]["low"] = 0
+            verdict[at]["high"] = NO_ASK
+        book["admitted"] = 0
+        book["refused"] = 0
 
 
 @njit(cache=True)
-def skip_gap(state, recv_ts):
+def skip_gap(state, verdict, recv_ts):
     """Nothing came for longer than the gap limit: the next boundary is the first one after it."""
     clock = state.clock[0]
-    clock.boundary = (recv_ts + clock.cadence - 1) // clock.cadence * clock.cadence
+    clock["boundary"] = (recv_ts + clock["cadence"] - 1) // clock["cadence"] * clock["cadence"]
     for at in range(len(state.books)):
         book = state.books[at]
         reset(book)
-        book.admitted = 0  # so that no price band is carried across
+        verdict[at]["low"] = 0  # no price band is carried across
+        verdict[at]["high"] = NO_ASK
 
 
 @njit(cache=True)
@@ -262,17 +266,17 @@ def pass_boundary(state, verdict, recv_ts, frames, count):
     written so far. Goes before admission looks at the row, so that its verdict is the newest.
     """
     clock = state.clock[0]
-    if clock.started == 0:
-        clock.started = 1
-        clock.boundary = (recv_ts + clock.cadence - 1) // clock.cadence * clock.cadence
+    if clock["started"] == 0:
+        clock["started"] = 1
+        clock["boundary"] = (recv_ts + clock["cadence"] - 1) // clock["cadence"] * clock["cadence"]
         return count
-    if recv_ts - clock.last > clock.gap:
+    if recv_ts - clock["last"] > clock["gap"]:
         count = close_boundary(state, frames, count)
-        skip_gap(state, recv_ts)
-    while recv_ts > clock.boundary:
+        skip_gap(state, verdict, recv_ts)
+    while recv_ts > clock["boundary"]:
         count = close_boundary(state, frames, count)
-    if recv_ts >= clock.epoch_end:
-        set_verdict(state, verdict, clock.boundary - clock.cadence)
+    if recv_ts >= clock["epoch_end"]:
+        set_verdict(state, verdict, clock["boundary"] - clock["cadence"])
     return count
 
 
@@ -280,7 +284,7 @@ def pass_boundary(state, verdict, recv_ts, frames, count):
 def flush(state, frames, count):
     """The tape has ended exactly on the boundary under way: close that frame too."""
     clock = state.clock[0]
-    if clock.started == 1 and clock.last == clock.boundary:
+    if clock["started"] == 1 and clock["last"] == clock["boundary"]:
         count = close_boundary(state, frames, count)
     return count
 
@@ -289,12 +293,12 @@ def flush(state, frames, count):
 def step(state, verdict, at, row, reason, extra, frames, count):
     """One row with admission's answer; returns the number of frames written so far."""
     clock = state.clock[0]
-    if row.recv_ts > clock.boundary:
-        count = pass_boundary(state, verdict, row.recv_ts, frames, count)
-    clock.last = row.recv_ts
-    clock.tape += 1
-    if at >= 0 and row.kind != TICK:
-        apply(state.ladder, state.rings, clock, at, state.books[at], row, reason, extra)
+    if row["recv_ts"] > clock["boundary"]:
+        count = pass_boundary(state, verdict, row["recv_ts"], frames, count)
+    clock["last"] = row["recv_ts"]
+    clock["tape"] += 1
+    if at >= 0 and row["kind"] != TICK:
+        apply(state.ladders[at], clock, state.books[at], row, reason, extra)
     return count
 
 

@@ -18,7 +18,6 @@ DUPLICATE = 8  # admission's reason that leaves a book as good as it was
 PRICE_BAND = 12  # and the one that says that its price was too far away
 
 RING = 1024  # tops of book and quotes kept to be compared, by sequence
-TOPS, QUOTES = 0, 1  # rings
 BY_NOTHING, BY_DEPTH, BY_QUOTE, BY_BAR = range(4)  # what a book is made of
 
 CLOCK = np.dtype(
@@ -47,6 +46,7 @@ BOOK = np.dtype(
         ("lot", "<f8"),
         # where it stands after its last whole message, ticks and lots
         ("made_of", "<i8"),
+        ("whole", "<i8"),  # a snapshot has come and the book has not been void since
         ("valid", "<i8"),
         ("sequence", "<i8"),
         ("message_ts", "<i8"),
@@ -85,11 +85,10 @@ BOOK = np.dtype(
         ("reanchored", "<i8"),
         ("admitted", "<i8"),  # priced messages since the epoch began
         ("refused", "<i8"),  # rows refused for their price since then
+        # the last touches, by sequence: sequence, bid, its size, ask, its size
+        ("tops", "<i8", (RING, 5)),  # of the book
+        ("quotes", "<i8", (RING, 5)),  # by the venue's own word
     ]
-)
-
-TOUCH = np.dtype(
-    [("sequence", "<i8"), ("bid", "<i8"), ("bid_size", "<i8"), ("ask", "<i8"), ("ask_size", "<i8")]
 )
 
 GROUP = np.dtype([("consensus", "<f8"), ("votes", "<i8")])
@@ -98,230 +97,240 @@ GROUP = np.dtype([("consensus", "<f8"), ("votes", "<i8")])
 class MarketState(NamedTuple):
     """Carry of the market.
 
-    clock: (1,) CLOCK. books: (books,) BOOK. rings: (2, books, RING) TOUCH, by sequence: tops of the
-    book and the venue's quotes. groups: (groups,) GROUP. marks: (quote assets,) value in the
-    numeraire, which is asset 0; 0 while unknown. order: books sorted by (group, source).
-    scratch: (books,) room for sorting.
+    ladders: (books,) LADDER. clock: (1,) CLOCK. books: (books,) BOOK. groups: (groups,) GROUP.
+    marks: (quote assets,) value in the numeraire, which is asset 0; 0 while unknown. marked: the
+    boundary at which it was last found.
+    order: books sorted by (group, source). scratch: (books,) room for sorting.
     """
 
-    ladder: ladders.Ladder
+    ladders: np.ndarray
     clock: np.ndarray
     books: np.ndarray
-    rings: np.ndarray
     groups: np.ndarray
     marks: np.ndarray
+    marked: np.ndarray
     order: np.ndarray
     scratch: np.ndarray
 
 
 @njit(cache=True)
-def void(ladder, at, book):
+def void(ladder, book):
     """The book can no longer be believed; it waits for a snapshot."""
-    ladders.clear(ladder, at)
-    book.valid = 0
-    book.mid_2 = 0
-    book.bid_size = 0
-    book.ask_size = 0
+    ladders.clear(ladder)
+    book["whole"] = 0
+    book["valid"] = 0
+    book["mid_2"] = 0
+    book["bid_size"] = 0
+    book["ask_size"] = 0
 
 
 @njit(cache=True)
 def clear_sums(book):
     """A frame of the book begins."""
-    book.ofi = 0
-    book.trades = 0
-    book.buy = 0
-    book.sell = 0
-    book.messages = 0
-    book.open_2 = 0
-    book.traded_value = 0.0
-    book.variance = 0.0
-    book.late = 0
+    book["ofi"] = 0
+    book["trades"] = 0
+    book["buy"] = 0
+    book["sell"] = 0
+    book["messages"] = 0
+    book["open_2"] = 0
+    book["traded_value"] = 0.0
+    book["variance"] = 0.0
+    book["late"] = 0
 
 
 @njit(cache=True)
 def reset(book):
     """Start the book's windows anew: no return crosses this point."""
-    book.fresh = 1
-    book.last_mid = 0.0
-    book.mid_2 = 0
+    book["fresh"] = 1
+    book["last_mid"] = 0.0
+    book["mid_2"] = 0
     clear_sums(book)
 
 
 @njit(cache=True)
 def note_mid(book, mid_2):
     """The mid (twice, in ticks) is here now: range and realised variance of the frame."""
-    last = book.mid_2
-    if mid_2 == last and book.open_2 > 0:
+    last = book["mid_2"]
+    if mid_2 == last and book["open_2"] > 0:
         return
     if last > 0 and mid_2 != last:
         change = (mid_2 - last) / last
-        book.variance += change * change
-    if book.open_2 == 0:
+        book["variance"] += change * change
+    if book["open_2"] == 0:
         first = last if last > 0 else mid_2
-        book.open_2 = first
-        book.high_2 = first
-        book.low_2 = first
-    book.high_2 = max(book.high_2, mid_2)
-    book.low_2 = min(book.low_2, mid_2)
-    book.mid_2 = mid_2
+        book["open_2"] = first
+        book["high_2"] = first
+        book["low_2"] = first
+    book["high_2"] = max(book["high_2"], mid_2)
+    book["low_2"] = min(book["low_2"], mid_2)
+    book["mid_2"] = mid_2
 
 
 @njit(cache=True)
-def note_touch(ladder, at, book, row, touch):
+def note_touch(ladder, book, row, touch):
     """A whole message has been applied: order-flow imbalance, mid, validity."""
-    book.messages += 1
-    book.admitted += 1
-    book.message_ts = row.recv_ts
-    book.sequence = row.sequence
+    book["messages"] += 1
+    book["admitted"] += 1
+    book["message_ts"] = row["recv_ts"]
+    book["sequence"] = row["sequence"]
     bid, bid_size, ask, ask_size = touch
     if bid_size == 0 or ask_size == 0:
-        book.valid = 0
+        book["valid"] = 0
         return
     if bid >= ask:
-        book.crossings += 1
-        void(ladder, at, book)
+        book["crossings"] += 1
+        void(ladder, book)
         return
-    if book.valid:
-        if bid >= book.bid:
-            book.ofi += bid_size
-        if bid <= book.bid:
-            book.ofi -= book.bid_size
-        if ask <= book.ask:
-            book.ofi -= ask_size
-        if ask >= book.ask:
-            book.ofi += book.ask_size
-    book.bid = bid
-    book.bid_size = bid_size
-    book.ask = ask
-    book.ask_size = ask_size
-    book.valid = 1
+    if book["valid"]:
+        if bid >= book["bid"]:
+            book["ofi"] += bid_size
+        if bid <= book["bid"]:
+            book["ofi"] -= book["bid_size"]
+        if ask <= book["ask"]:
+            book["ofi"] -= ask_size
+        if ask >= book["ask"]:
+            book["ofi"] += book["ask_size"]
+    book["bid"] = bid
+    book["bid_size"] = bid_size
+    book["ask"] = ask
+    book["ask_size"] = ask_size
+    book["valid"] = 1
     note_mid(book, bid + ask)
 
 
 @njit(cache=True)
-def compare(book, kept, rival, sequence, touch):
-    """Keep a touch and hold it against the other ring's at the same update id."""
-    kept.sequence = sequence
-    kept.bid, kept.bid_size, kept.ask, kept.ask_size = touch
-    if rival.sequence == sequence and sequence > 0:
-        book.coincidences += 1
-        same = rival.bid == kept.bid and rival.ask == kept.ask
-        if not (same and rival.bid_size == kept.bid_size and rival.ask_size == kept.ask_size):
-            book.mismatches += 1
+def compare(book, quoted, sequence, touch):
+    """Keep a touch and hold it against the other side's word at the same update id, once."""
+    slot = sequence & (RING - 1)
+    kept = book["quotes"] if quoted else book["tops"]
+    rival = book["tops"] if quoted else book["quotes"]
+    same = rival[slot, 0] == sequence and kept[slot, 0] != sequence and sequence > 0
+    kept[slot, 0] = sequence
+    matches = same
+    for i in range(4):
+        kept[slot, 1 + i] = touch[i]
+        matches = matches and rival[slot, 1 + i] == touch[i]
+    book["coincidences"] += same
+    book["mismatches"] += same and not matches
 
 
 @njit(cache=True)
-def end_depth(ladder, rings, at, book, row):
+def end_depth(ladder, book, row):
     """The last row of a depth message or a snapshot."""
-    bid = ladder.best[at, BID]
-    ask = ladder.best[at, ASK]
-    bid_size = ladders.size_at(ladder, at, BID, bid) if bid != NO_BID else np.int64(0)
-    ask_size = ladders.size_at(ladder, at, ASK, ask) if ask != NO_ASK else np.int64(0)
+    bid = ladder["best"][BID]
+    ask = ladder["best"][ASK]
+    bid_size = np.int64(0)
+    ask_size = np.int64(0)
+    if bid != NO_BID:
+        bid_size = ladders.size_at(ladder, BID, bid)
+    if ask != NO_ASK:
+        ask_size = ladders.size_at(ladder, ASK, ask)
     touch = (bid, bid_size, ask, ask_size)
-    slot = row.sequence & (RING - 1)
-    compare(book, rings[TOPS, at, slot], rings[QUOTES, at, slot], row.sequence, touch)
-    note_touch(ladder, at, book, row, touch)
+    compare(book, False, row["sequence"], touch)
+    note_touch(ladder, book, row, touch)
 
 
 @njit(cache=True)
-def on_quote(ladder, rings, at, book, row):
+def on_quote(ladder, book, row):
     """The venue's own best bid and ask: the book itself where no depth is sent, else a check."""
-    if row.side == BID:
-        book.quote_bid = row.price
-        book.quote_bid_size = row.size
-    if not row.flags & END:
+    if row["side"] == BID:
+        book["quote_bid"] = row["price"]
+        book["quote_bid_size"] = row["size"]
+    if not row["flags"] & END:
         return
-    touch = (book.quote_bid, book.quote_bid_size, row.price, row.size)
-    if book.made_of == BY_DEPTH:
-        slot = row.sequence & (RING - 1)
-        compare(book, rings[QUOTES, at, slot], rings[TOPS, at, slot], row.sequence, touch)
+    touch = (book["quote_bid"], book["quote_bid_size"], row["price"], row["size"])
+    if book["made_of"] == BY_DEPTH:
+        compare(book, True, row["sequence"], touch)
         return
-    book.made_of = BY_QUOTE
-    note_touch(ladder, at, book, row, touch)
+    book["made_of"] = BY_QUOTE
+    note_touch(ladder, book, row, touch)
 
 
 @njit(cache=True)
 def on_trade(book, row):
     """A public trade: volumes by aggressor."""
-    book.trades += 1
-    if row.side == BID:
-        book.buy += row.size
-    elif row.side == ASK:
-        book.sell += row.size
-    book.traded_value += np.float64(row.price) * np.float64(row.size)
+    book["trades"] += 1
+    if row["side"] == BID:
+        book["buy"] += row["size"]
+    elif row["side"] == ASK:
+        book["sell"] += row["size"]
+    book["traded_value"] += np.float64(row["price"]) * np.float64(row["size"])
 
 
 @njit(cache=True)
 def on_bar(book, row):
     """A row of a bar; the bar takes effect at its close."""
-    if row.kind == BAR_OPEN:
-        book.bar_open = row.price
-    elif row.kind == BAR_HIGH:
-        book.bar_high = row.price
-    elif row.kind == BAR_LOW:
-        book.bar_low = row.price
-    if row.kind != BAR_CLOSE:
+    if row["kind"] == BAR_OPEN:
+        book["bar_open"] = row["price"]
+    elif row["kind"] == BAR_HIGH:
+        book["bar_high"] = row["price"]
+    elif row["kind"] == BAR_LOW:
+        book["bar_low"] = row["price"]
+    if row["kind"] != BAR_CLOSE:
         return
-    first = book.messages == 0
-    book.made_of = BY_BAR
-    book.admitted += 1
-    book.messages += 1
-    book.trades += 1
-    book.message_ts = row.recv_ts
-    book.sequence = row.sequence
-    book.bar_volume = row.size if first else book.bar_volume + row.size
-    book.bid = row.price
-    book.ask = row.price
-    book.valid = 1
-    note_mid(book, 2 * row.price)
+    first = book["messages"] == 0
+    book["made_of"] = BY_BAR
+    book["admitted"] += 1
+    book["messages"] += 1
+    book["trades"] += 1
+    book["message_ts"] = row["recv_ts"]
+    book["sequence"] = row["sequence"]
+    book["bar_volume"] = row["size"] if first else book["bar_volume"] + row["size"]
+    book["bid"] = row["price"]
+    book["ask"] = row["price"]
+    book["valid"] = 1
+    note_mid(book, 2 * row["price"])
     if first:
-        book.open_2 = 2 * book.bar_open
-        book.high_2 = 2 * book.bar_high
-        book.low_2 = 2 * book.bar_low
-    book.high_2 = max(book.high_2, 2 * book.bar_high)
-    book.low_2 = min(book.low_2, 2 * book.bar_low)
-    book.traded_value += np.float64(row.price) * np.float64(row.size)
+        book["open_2"] = 2 * book["bar_open"]
+        book["high_2"] = 2 * book["bar_high"]
+        book["low_2"] = 2 * book["bar_low"]
+    book["high_2"] = max(book["high_2"], 2 * book["bar_high"])
+    book["low_2"] = min(book["low_2"], 2 * book["bar_low"])
+    book["traded_value"] += np.float64(row["price"]) * np.float64(row["size"])
 
 
 @njit(cache=True)
-def refuse(ladder, at, book, kind, reason):
+def refuse(ladder, book, kind, reason):
     """A row was not admitted: a book that misses a message cannot be believed any longer."""
     if (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:
-        book.voided += book.valid
-        void(ladder, at, book)
+        book["voided"] += book["valid"]
+        void(ladder, book)
     if reason == PRICE_BAND:
-        book.refused += 1
+        book["refused"] += 1
 
 
 @njit(cache=True)
-def apply(ladder, rings, clock, at, book, row, reason, extra):
+def apply(ladder, clock, book, row, reason, extra):
     """One row into book `at`: admission's reason, `extra` ns above the source's least delay."""
-    kind = row.kind
+    kind = row["kind"]
     if reason != 0:
-        refuse(ladder, at, book, kind, reason)
-        return
-    if kind == DOWN:
-        void(ladder, at, book)
+        refuse(ladder, book, kind, reason)
+    elif kind == DOWN:
+        void(ladder, book)
         reset(book)
-        return
-    if book.made_of != BY_NOTHING and row.recv_ts - book.message_ts > clock.gap:
-        reset(book)
-        book.message_ts = row.recv_ts
-    if row.recv_ts - extra <= clock.boundary - clock.cadence:
-        book.late = 1
-    if kind == DEPTH:
-        ladders.put(ladder, at, row.side, row.price, row.size)
-        if row.flags & END:
-            book.delay = extra * 1e-9
-            end_depth(ladder, rings, at, book, row)
-    elif kind == SNAPSHOT:
-        book.made_of = BY_DEPTH
-        ladders.clear(ladder, at)
-        if row.flags & END:
-            end_depth(ladder, rings, at, book, row)
-    elif kind == TRADE:
-        on_trade(book, row)
-    elif kind == QUOTE:
-        on_quote(ladder, rings, at, book, row)
-    elif kind <= BAR_CLOSE:
-        on_bar(book, row)
+    else:
+        if row["recv_ts"] - book["message_ts"] > clock["gap"] and book["made_of"] != BY_NOTHING:
+            reset(book)
+            book["message_ts"] = row["recv_ts"]
+        if row["recv_ts"] - extra <= clock["boundary"] - clock["cadence"]:
+            book["late"] = 1
+        if kind == DEPTH:
+            if book["whole"] == 0:
+                return
+            side = np.int64(row["side"])
+            ladders.put(ladder, side, row["price"], row["size"])
+            if row["flags"] & END:
+                book["delay"] = extra * 1e-9
+                end_depth(ladder, book, row)
+        elif kind == QUOTE:
+            on_quote(ladder, book, row)
+        elif kind == TRADE:
+            on_trade(book, row)
+        elif kind == SNAPSHOT:
+            book["made_of"] = BY_DEPTH
+            ladders.clear(ladder)
+            book["whole"] = 1
+            if row["flags"] & END:
+                end_depth(ladder, book, row)
+        elif kind <= BAR_CLOSE:
+            on_bar(book, row)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from seawall.core.events import EventFlag, EventKind, empty
 from seawall.core.frames import FRAME
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, new_ladder, next_price, size_at
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, new_ladders, next_price, size_at
 from seawall.market import kernels
 
 
@@ -67,12 +67,12 @@ class Market:
         marks = np.zeros(len(self.quotes))
         marks[0] = 1.0
         return kernels.MarketState(
-            ladder=new_ladder(count),
+            ladders=new_ladders(count),
             clock=clock,
             books=books,
-            rings=np.zeros((2, count, kernels.RING), kernels.TOUCH),
             groups=np.zeros(len(self.groups), kernels.GROUP),
             marks=marks,
+            marked=np.zeros(len(marks), np.int64),
             order=np.lexsort((source, group)).astype(np.int64),
             scratch=np.zeros(max(1, count)),
         )
@@ -104,15 +104,15 @@ class Market:
         return np.concatenate(parts) if parts else empty(0)
 
     def _snapshot_of(self, at: int, ts: int, levels: int) -> NDArray[Any]:
-        ladder = self.state.ladder
+        ladder = self.state.ladders[at]
         found = [(EventKind.SNAPSHOT, 0, 0, 0)]
         for side, none in ((BID, NO_BID), (ASK, NO_ASK)):
-            price = int(ladder.best[at, side])
+            price = int(ladder["best"][side])
             for _ in range(levels):
                 if price == none:
                     break
-                found.append((EventKind.DEPTH, side, price, int(size_at(ladder, at, side, price))))
-                price = int(next_price(ladder, at, side, price))
+                found.append((EventKind.DEPTH, side, price, int(size_at(ladder, side, price))))
+                price = int(next_price(ladder, side, price))
         rows = empty(len(found))
         rows["recv_ts"] = ts
         rows["sequence"] = self.state.books["sequence"][at]

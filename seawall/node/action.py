@@ -38,7 +38,7 @@ from seawall.storage.recorder import Recorder
 
 GOOD = FrameFlag.VALID
 REDUCTION_EXPIRY = 60_000_000_000  # ns
-SAID_AGAIN = 60_000_000_000  # ns after which the same refusal is journaled again
+SAID_AGAIN = 3_600_000_000_000  # ns after which the same refusal is journaled again
 
 
 class Books:
@@ -92,6 +92,8 @@ class Prices:
         self.frames[name] = frame
         if quote > 0:
             self.asset_marks[instrument.quote] = quote
+        else:
+            self.asset_marks.pop(instrument.quote, None)
         if votes > 0 and quote > 0:
             consensus = float(frame["consensus"])
             self.consensus[group] = consensus
@@ -151,6 +153,7 @@ class Action:
         self._venue = venue
         self._record = recorder.record
         self._refusals: dict[tuple[str, str], int] = {}
+        self.compare_due = False  # with the venue, at the next boundary with nothing under way
 
     def opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Every agent's opinions on a block of frames, row for row."""
@@ -162,6 +165,8 @@ class Action:
         """One boundary: its frames, and the opinions on them."""
         self.prices.update(frames)
         self.executor.listen(now)
+        if self.executor.behind or (self.compare_due and not self.books.orders.open):
+            self.reconcile(now)
         self.value()
         self._check_breakers(now)
         blocks = self.blocks()
@@ -197,6 +202,8 @@ class Action:
         reasons = [self.books.tally.halted] if self.books.tally.halted else []
         if self.executor.unreachable:
             reasons.append(f"the venue does not answer: {self.executor.unreachable}")
+        elif self.executor.behind:
+            reasons.append("the books have not been compared with the venue yet")
         return reasons + self.books.breakers.blocking("")  # freezes of one asset: see holdings
 
     def _check_breakers(self, now: int) -> None:
@@ -299,7 +306,7 @@ class Action:
     # --- agreement with the venue ---
 
     def disagreements(self) -> list[str]:
-        """Where ledger and venue differ, to the last unit; only meaningful with no order under way.
+        """Where ledger and venue differ, to the last unit; only meaningful with all fills booked.
 
         Raises VenueUnreachableError.
         """
@@ -324,15 +331,19 @@ class Action:
         ]
 
     def reconcile(self, now: int) -> None:
-        """Compare with the venue where nothing is under way; halt where the two differ."""
-        if self.books.orders.open:
+        """Compare with the venue where no order is in doubt; halt where the two differ."""
+        if self.executor.unreachable or self.executor.doubtful:
             return
         try:
             self.executor.sync_fills(now)
             strangers = self.executor.strangers()
             differences = self.disagreements()
-        except VenueUnreachableError:
+            if self.executor.sync_fills(now):
+                return  # the account moved while we looked: look again
+        except VenueUnreachableError as error:
+            self.executor.lost(str(error))
             return
+        self.executor.behind = self.compare_due = False
         if strangers:
             self.halt(f"the venue has orders that we do not know: {', '.join(strangers[:5])}", now)
         elif differences:

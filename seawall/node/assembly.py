@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seawall.core.clock import MILLISECOND, SECOND, SystemClock, TapeClock
+from seawall.core.clock import MILLISECOND, MINUTE, SECOND, SystemClock, TapeClock
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Kind
@@ -18,6 +18,7 @@ from seawall.node.perception import Perception, PerceptionShape
 from seawall.node.summary import Summary
 
 if TYPE_CHECKING:
+    from seawall.ingestion.simulated import SimulatedFeed
     from seawall.ingestion.tape import TapeWriter
     from seawall.node.action import Action, Books
     from seawall.node.node import Node
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from seawall.venues.simulated.venue import SimulatedVenue
 
 WEIGHTS = {"trend": 1.0, "order_flow": 1.0}  # of the agents
+HISTORY = 15 * MINUTE  # of the simulated market before a run, so that the agents have seen some
 SHARE = 0.5  # of the position cap that one instrument is given at full strength
 BLOCK = 1 << 18  # rows of a recorded tape at a time
 
@@ -124,7 +126,10 @@ def build(
     deposits = deposits_of(settings, catalog)
     now = TapeClock()
     venue = venue_of(settings, catalog, deposits, now, venue_log, books.orders.sequence)
-    action = action_of(settings, catalog, perception.cadence_ns, books, venue, recorder, run)
+    traded = traded_of(settings, catalog, deposits)
+    action = action_of(
+        settings, catalog, perception.cadence_ns, books, venue, recorder, run, traded
+    )
     started = RunStarted(
         ts=0,
         run=run,
@@ -146,6 +151,7 @@ def action_of(
     venue: Venue,
     recorder: "Recorder",
     run: str,
+    traded: list[str],
 ) -> "Action":
     """Agents, orchestrator, limits, breakers' gauges and executor as the settings want them."""
     from seawall.decision.agents import Agent
@@ -183,13 +189,34 @@ def action_of(
         books,
         Prices(catalog),
         agents,
-        Orchestrator(catalog, WEIGHTS, cadence, shape),
+        Orchestrator(catalog, WEIGHTS, cadence, shape, traded),
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
         executor,
         venue,
         recorder,
     )
+
+
+def traded_of(settings: Settings, catalog: Catalog, deposits: Mapping[str, int]) -> list[str]:
+    """The instruments to decide on.
+
+    Those of the settings, or one of each asset: the first that the deposit pays for, a derivative
+    rather than a spot pair, because it can be sold short.
+    """
+    unknown = [name for name in settings.decision.instruments if name not in catalog.by_name]
+    if unknown:
+        raise SettingError(
+            f"decision.instruments has {unknown[0]}, which the market does not list; it lists "
+            f"{', '.join(sorted(catalog.by_name))}"
+        )
+    if settings.decision.instruments:
+        return list(settings.decision.instruments)
+    chosen: dict[str, str] = {}
+    paid = [i for i in catalog.instruments if i.settle_asset in deposits]
+    for instrument in sorted(paid, key=lambda i: i.kind is Kind.SPOT):
+        chosen.setdefault(instrument.consensus_group, instrument.name)
+    return list(chosen.values())
 
 
 def venue_of(
@@ -235,8 +262,10 @@ def backtest(
     """Run a recorded tape through the whole node; `journal` is written at the end, whole or not."""
     from seawall.ingestion.replay import ReplayFeed
     from seawall.ingestion.tape import open_tape
-    from seawall.storage.journal import MemoryJournal
+    from seawall.storage.journal import MemoryJournal, check_target
 
+    if journal is not None:
+        check_target(journal)
     recorded = open_tape(tape)
     if not recorded.rows:
         raise DataError(f"{tape}: the tape is empty; import data into it")
@@ -280,6 +309,7 @@ def paper(settings: Settings, publisher: Publisher, say: Callable[[str], None]) 
             ) as past:
                 recover(past, [tally])
             marks = {name.split("/")[0]: mark for name, mark in tally.marks.items()}
+        feed: Any
         feed, why = choose(
             settings.feed.name,
             lambda timeout: _live(settings, clock, timeout),
@@ -308,6 +338,8 @@ def paper(settings: Settings, publisher: Publisher, say: Callable[[str], None]) 
             feed_detail=why,
         )
         node.perception.market.state.clock["tape"] = tape.rows
+        if name == "simulated":
+            node.warm(feed.history(clock.now()))
         stack.pop_all()
         return node
 
@@ -319,12 +351,13 @@ def _live(settings: Settings, clock: SystemClock, timeout: float) -> Feed:
     return LiveFeed(entries, settings.feed.symbols, clock, timeout=timeout, seed=settings.seed)
 
 
-def _simulated(settings: Settings, clock: SystemClock, marks: dict[str, float]) -> Feed:
+def _simulated(settings: Settings, clock: SystemClock, marks: dict[str, float]) -> "SimulatedFeed":
     from seawall.ingestion.simulated import MarketShape, SimulatedFeed, SimulatedMarket
 
     shape = MarketShape(outages_per_hour=settings.feed.outages_per_hour)
     prices = {asset.base: marks[asset.base] for asset in shape.assets if asset.base in marks}
-    return SimulatedFeed(SimulatedMarket(settings.seed, clock.now(), shape, prices), clock)
+    start = clock.now() - HISTORY
+    return SimulatedFeed(SimulatedMarket(settings.seed, start, shape, prices), clock)
 
 
 def _paper_replay(settings: Settings, publisher: Publisher, say: Callable[[str], None]) -> "Node":

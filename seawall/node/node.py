@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND, Clock, TapeClock
-from seawall.core.errors import SeawallError
+from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
 from seawall.core.events import EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
 from seawall.core.ports import Feed, Playback, Publisher, Venue
@@ -144,8 +144,8 @@ class Node:
             for first, past in boundaries(frames):
                 now = int(frames["ts"][first])
                 to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
-                self._observe(Raw(rows[at:to]), now)
-                at = max(at, to)
+                rebuilt = self._observe(Raw(rows[at:to]), now)
+                at = len(rows) if rebuilt else max(at, to)
                 part = {name: rows_[first:past] for name, rows_ in opinions.items()}
                 self._act(frames[first:past], part, now)
         self._observe(Raw(rows[at:]), int(rows["recv_ts"][-1]))
@@ -154,31 +154,62 @@ class Node:
         if self._progress is not None:
             self._progress(self.perception.rows)
 
+    def warm(self, rows: Raw) -> None:
+        """Rows from before the run: perception and the agents learn from them, nothing is decided.
+
+        They go on the tape like all others.
+        """
+        if self.ports.tape is not None:
+            rows = self.ports.tape.append(rows)
+        for frames in self.perception.observe(rows):
+            self.action.opine(frames)
+        self.window.note(rows)
+
     def _begin(self, ts: int) -> None:
         """The first row: the run starts at its time."""
         self.first_ts = ts
         self.ports.now.wait(ts)
         books = self.action.books
         fresh = books.tally.runs == 0
-        self.ports.recorder.record(_at(self.started, ts))
-        if fresh and self._deposits:
-            self.ports.recorder.record(
-                *(Deposited(ts=ts, asset=a, amount=n) for a, n in self._deposits.items())
-            )
-        if not fresh:
-            self.action.executor.recover(ts)
+        deposits = self._deposits if fresh else {}
+        self.ports.recorder.record(  # at once: a run without its deposits must not be found later
+            _at(self.started, ts),
+            *(Deposited(ts=ts, asset=a, amount=n) for a, n in deposits.items()),
+        )
+        known = self.perception.market.snapshot(ts)
+        if len(known):  # from `warm`; the venue has not seen it
+            self._observe(Raw(known), ts)
         if books.tally.halted:
             self.action.halt("", ts)  # what halted the last run is checked again from here on
-        self.action.reconcile(ts)
-        self.status = "trading"
+        try:
+            self.action.executor.recover(ts)
+            self.action.reconcile(ts)
+        except InvariantError as error:
+            self._halt(error, ts)
 
-    def _observe(self, rows: Raw, now: int) -> None:
-        """Let the simulated venue live to `now`; the node's own time moves with it."""
+    def _observe(self, rows: Raw, now: int) -> bool:
+        """Let the simulated venue live to `now`; the node's own time moves with it.
+
+        Returns:
+            Whether it was given whole books because it had lost its own; they hold everything that
+            perception has taken in.
+        """
         self.ports.now.wait(now)
-        if getattr(self.ports.playback, "needs_snapshot", False):
-            books = self.perception.market.snapshot(now)
-            rows = Raw(np.concatenate([books, rows])) if len(books) else rows
-        self.ports.playback.observe(rows, now)
+        playback = self.ports.playback
+        try:
+            playback.observe(rows, now)
+            if not getattr(playback, "needs_snapshot", False):
+                return False
+            playback.observe(Raw(self.perception.market.snapshot(now)), now)
+        except VenueUnreachableError as error:
+            self.action.executor.lost(str(error))
+            return False
+        return True
+
+    def _halt(self, error: SeawallError, now: int) -> None:
+        if self._strict:
+            raise error
+        self.action.halt(f"{type(error).__name__}: {error}", now)
 
     def _act(self, frames: NDArray[Any], opinions: dict[str, NDArray[Any]], now: int) -> None:
         self.frames += len(frames)
@@ -187,9 +218,9 @@ class Node:
         try:
             self.action.act(frames, opinions, now)
         except SeawallError as error:
-            if self._strict:
-                raise
-            self.action.halt(f"{type(error).__name__}: {error}", now)
+            self._halt(error, now)
+        if self.status != "stopping":
+            self.status = "recovering" if self.action.executor.behind else "trading"
         if math.isnan(self.equity_start):
             self.equity_start = self.action.equity
         self.window.mark(now, self.action)
@@ -210,7 +241,7 @@ class Node:
                 peak=self.action.peak,
             )
         )
-        self.action.reconcile(now)
+        self.action.compare_due = True
 
     def _tick(self) -> Raw:
         """Nothing came: a row that says so, at the clock's time."""
@@ -234,7 +265,10 @@ class Node:
             self.action.executor.cancel_risk(now)
             if self._flatten:
                 self._close_positions(now)
-            self._drain(now + DRAIN)
+            try:
+                self._drain(now + DRAIN)
+            except InvariantError as error:
+                self._halt(error, self.ports.now.now())
             now = self.ports.now.now()
             self.action.reconcile(now)
             stays = tuple(self.action.books.orders.open)
@@ -269,6 +303,9 @@ class Node:
         while self.ports.now.now() < until:
             now = self.ports.now.now()
             executor.listen(now)
+            if executor.behind:
+                self.action.reconcile(now)
+            executor.cancel_risk(now)  # also what was still on its way before
             executor.work(self.action.prices.touches, now, True)
             if not self.action.books.orders.open and not executor.goals:
                 break

@@ -44,6 +44,17 @@ class Perception:
         self.gates: list[Gate] = standard_gates()
         self._room = self.market.most_frames_per_row
         self._buffer = self.market.new_frames(FRAMES + self._room)
+        admitting, market = self.admission.state, self.market.state
+        self._hot = (
+            admitting.book_of,
+            admitting.verdict,
+            admitting.limits,
+            admitting.sources,
+            admitting.books,
+            market.ladders,
+            market.clock,
+            market.books,
+        )
         self._hash = hashlib.sha256()
 
     @property
@@ -74,6 +85,7 @@ class Perception:
                 reasons,
                 self._buffer,
                 self._room,
+                *self._hot,
             )
             if count:
                 yield self._finish(count)

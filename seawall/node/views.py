@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -179,11 +180,11 @@ def _equity(action: "Action", now: int) -> dict[str, Any]:
 
 
 def quantity(action: "Action", name: str, lots: int) -> tuple[str, str]:
-    """Lots in words: (decimal, unit)."""
+    """Lots in words: (exact plain decimal, unit)."""
     instrument = action.prices.catalog.by_name[name]
     unit = "contracts" if instrument.kind is Kind.INVERSE else instrument.base
-    value = instrument.lot_value * lots
-    return format(float(value), ".12g"), unit
+    value = Decimal(instrument.lot) * lots
+    return format(value.normalize(), "f"), unit
 
 
 def _positions(action: "Action", now: int) -> list[dict[str, Any]]:

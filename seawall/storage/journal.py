@@ -313,6 +313,25 @@ class SqliteJournal(JournalReader):
         self._lock.release()
 
 
+def check_target(path: Path) -> None:
+    """Refuse a file that `MemoryJournal.write` would refuse, before any long work.
+
+    Raises:
+        StoreError: there is a file of this name already, or its folder cannot be one.
+    """
+    with database.explaining(path):
+        taken = path.exists() or Path(f"{path}-wal").exists()
+        above = next(parent for parent in path.absolute().parents if parent.exists())
+        writable = above.is_dir() and os.access(above, os.W_OK)
+    if taken:
+        raise StoreError(f"journal {path}: it exists already; name another file, or remove it")
+    if not writable:
+        raise StoreError(
+            f"journal {path}: {above} cannot be written; check the folder and its rights, "
+            "or choose another"
+        )
+
+
 class MemoryJournal:
     """The journal of a backtest or a simulation: in memory, written as one file at the end."""
 
@@ -362,12 +381,7 @@ class MemoryJournal:
             StoreError: there is a file of this name already, or it cannot be written.
         """
         target = Path(path)
-        with database.explaining(target):
-            taken = target.exists() or Path(f"{target}-wal").exists()
-        if taken:
-            raise StoreError(
-                f"journal {target}: it exists already; name another file, or remove it"
-            )
+        check_target(target)
         draft = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             with database.explaining(target):

@@ -20,69 +20,69 @@ def best_of(book: dict[int, int], side: int) -> int:
     return max(book) if side == BID else min(book)
 
 
-def walked(ladder: kernel.Ladder, side: int) -> dict[int, int]:
+def walked(ladder: np.void, side: int) -> dict[int, int]:
     found = {}
-    price = int(ladder.best[0, side])
+    price = int(ladder["best"][side])
     while price not in (NO_BID, NO_ASK):
-        found[price] = int(kernel.size_at(ladder, 0, side, price))
-        price = int(kernel.next_price(ladder, 0, side, price))
+        found[price] = int(kernel.size_at(ladder, side, price))
+        price = int(kernel.next_price(ladder, side, price))
     return found
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(levels, max_size=60))
 def test_book_equals_a_dictionary(rows: list[tuple[int, int, int]]) -> None:
-    ladder = kernel.new_ladder(1)
+    ladder = kernel.new_ladders(1)[0]
     plain: list[dict[int, int]] = [{}, {}]
     for side, price, size in rows:
-        kernel.put(ladder, 0, side, price, size)
+        kernel.put(ladder, side, price, size)
         if size:
             plain[side][price] = size
         else:
             plain[side].pop(price, None)
         for s in (BID, ASK):
-            assert ladder.best[0, s] == best_of(plain[s], s)
+            assert ladder["best"][s] == best_of(plain[s], s)
     for s in (BID, ASK):
         assert walked(ladder, s) == plain[s]
-        assert kernel.depth(ladder, 0, s, 5) == sum(
+        assert kernel.depth(ladder, s, 5) == sum(
             plain[s][p] for p in sorted(plain[s], reverse=s == BID)[:5]
         )
 
 
 def test_far_levels_are_bounded_and_the_farthest_go_first() -> None:
-    ladder = kernel.new_ladder(1)
-    kernel.put(ladder, 0, BID, 10 * WINDOW, 1)
-    kernel.put(ladder, 0, ASK, 10 * WINDOW + 1, 1)
+    ladder = kernel.new_ladders(1)[0]
+    kernel.put(ladder, BID, 10 * WINDOW, 1)
+    kernel.put(ladder, ASK, 10 * WINDOW + 1, 1)
     for i in range(FAR + 10):
-        kernel.put(ladder, 0, BID, 1 + i, 1)
-        kernel.put(ladder, 0, ASK, 20 * WINDOW - i, 1)
-    assert ladder.head[0, kernel.DROPPED] == 20
-    assert kernel.size_at(ladder, 0, BID, 10) == 0
-    assert kernel.size_at(ladder, 0, BID, 11) == 1
-    assert kernel.size_at(ladder, 0, ASK, 20 * WINDOW - 9) == 0
-    assert kernel.size_at(ladder, 0, ASK, 20 * WINDOW - 10) == 1
+        kernel.put(ladder, BID, 1 + i, 1)
+        kernel.put(ladder, ASK, 20 * WINDOW - i, 1)
+    assert ladder["dropped"] == 20
+    assert kernel.size_at(ladder, BID, 10) == 0
+    assert kernel.size_at(ladder, BID, 11) == 1
+    assert kernel.size_at(ladder, ASK, 20 * WINDOW - 9) == 0
+    assert kernel.size_at(ladder, ASK, 20 * WINDOW - 10) == 1
 
 
 def test_clear_forgets_everything() -> None:
-    ladder = kernel.new_ladder(2)
+    ladder = kernel.new_ladders(2)[1]
     for price in (5, WINDOW * 2):
-        kernel.put(ladder, 1, BID, price, 7)
-    kernel.clear(ladder, 1)
-    assert ladder.best[1, BID] == NO_BID
-    assert not ladder.size.any()
-    kernel.put(ladder, 1, ASK, 9, 1)
+        kernel.put(ladder, BID, price, 7)
+    kernel.clear(ladder)
+    assert ladder["best"][BID] == NO_BID
+    assert not ladder["cells"].any()
+    kernel.put(ladder, ASK, 9, 1)
     assert walked_book_one(ladder) == 9
 
 
-def walked_book_one(ladder: kernel.Ladder) -> int:
-    assert kernel.next_price(ladder, 1, ASK, 9) == NO_ASK
-    return int(ladder.best[1, ASK])
+def walked_book_one(ladder: np.void) -> int:
+    assert kernel.next_price(ladder, ASK, 9) == NO_ASK
+    return int(ladder["best"][ASK])
 
 
 @pytest.mark.parametrize("price", [1, WINDOW // 2, WINDOW - 1])
 def test_small_prices_keep_the_window_at_zero(price: int) -> None:
-    ladder = kernel.new_ladder(1)
-    kernel.put(ladder, 0, BID, price, 2)
-    kernel.put(ladder, 0, ASK, price + 1, 2)
-    assert ladder.head[0, kernel.BASE] >= 0
-    assert np.array_equal(ladder.best[0], [price, price + 1])
+    ladder = kernel.new_ladders(1)[0]
+    kernel.put(ladder, BID, price, 2)
+    kernel.put(ladder, ASK, price + 1, 2)
+    assert ladder["origin"] >= 0
+    assert np.array_equal(ladder["best"], [price, price + 1])

@@ -45,13 +45,16 @@ export const money = (value: Maybe): string =>
 export const percent = (fraction: Maybe, decimals = 2): string =>
   isKnown(fraction) ? `${number(fraction * 100, decimals)} %` : UNKNOWN;
 
-/** A measure in its own unit; fractions are shown as percent. */
+/** A measure in its own unit; fractions (also "fraction a year") are shown as percent. */
 export function measure(value: Maybe, unit: string): string {
   if (!isKnown(value)) return UNKNOWN;
-  if (unit === "fraction") return percent(value, Math.abs(value) < 0.01 ? 2 : 1);
   const size = Math.abs(value);
+  if (/^fraction\b/.test(unit)) return percent(value, size < 0.01 ? 2 : size < 1 ? 1 : 0);
   return number(value, Number.isInteger(value) || size >= 1_000 ? 0 : size >= 10 ? 1 : 2);
 }
+
+/** What is left to say of a unit beside its measure: "x equity", or "a year" of "fraction a year". */
+export const unitBeside = (unit: string): string => unit.replace(/^fraction ?/, "");
 
 /** An exact quantity as the ledger holds it, without trailing noughts. */
 export function quantity(text: string | null | undefined): string {

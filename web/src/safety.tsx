@@ -1,6 +1,6 @@
 // The column that says whether it is safe: breakers, sources of data, and the gates that the data must pass.
 // Each knows which of its rows ask for attention, and the status above sums them up.
-import { isKnown, measure, moment, number, words } from "./format";
+import { isKnown, measure, moment, number, unitBeside, words } from "./format";
 import { Badge, Panel, RED_MS, Table, ageColumn } from "./table";
 import type { Breaker, Gate, Maybe, Source, View } from "./view";
 
@@ -62,7 +62,7 @@ export function Breakers({ rows }: { rows: Breaker[] }) {
           { head: "measure / threshold", kind: "number", cell: (row) => (
             <>
               {measure(row.measure, row.unit)} / {measure(row.threshold, row.unit)}
-              {row.unit !== "fraction" && <span class="unit"> {row.unit}</span>}
+              {unitBeside(row.unit) && <span class="unit"> {unitBeside(row.unit)}</span>}
               <Reach row={row} />
             </>
           ) },

@@ -74,7 +74,7 @@ class RemoteVenue:
 
     @property
     def needs_snapshot(self) -> bool:
-        """True from a reconnection on, until an `observe` begun since then has gone through.
+        """True from each connection on, until an `observe` begun since then has gone through.
 
         The exchange's books are void then: that `observe` should carry whole books.
         """
@@ -134,7 +134,11 @@ class RemoteVenue:
             part = rows[at : at + wire.ROWS_AT_ONCE]
             last = at + wire.ROWS_AT_ONCE >= len(rows)
             time = until if last else int(part["recv_ts"][-1])
-            self._call(wire.Observe(np.ascontiguousarray(part).tobytes(), time), None)
+            try:
+                self._call(wire.Observe(np.ascontiguousarray(part).tobytes(), time), None)
+            except VenueUnreachableError:
+                self.close()  # rows are missing from here on: the next connection voids the books
+                raise
         if asked and connection == self._connections:
             self._snapshot = False
 
@@ -180,7 +184,7 @@ class RemoteVenue:
         self._wait = 0
         self._retry_at = 0
         self._connections += 1
-        self._snapshot = self._connections > 1
+        self._snapshot = True
         return connection
 
     def _ask(self, connection: socket.socket, request: wire.AnyRequest) -> wire.Reply:

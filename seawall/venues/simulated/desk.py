@@ -9,7 +9,7 @@ import numpy as np
 
 from seawall.core.events import Side
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import NO_ASK, NO_BID, new_ladder
+from seawall.core.ladder import NO_ASK, NO_BID, new_ladders
 from seawall.core.orders import Order, OrderReport, OrderType, TimeInForce
 from seawall.venues.simulated import kernels
 from seawall.venues.simulated.shape import VenueShape
@@ -61,6 +61,7 @@ class Desk:
     """Resting orders of all instruments, and the books that they rest in."""
 
     def __init__(self, catalog: Catalog, shape: VenueShape) -> None:
+        self.instruments = catalog.instruments
         instruments = max(1, len(catalog.instruments))
         book_of = np.full((instruments, max(1, len(catalog.sources))), -1, np.int64)
         for book in catalog.primary.values():
@@ -68,7 +69,7 @@ class Desk:
             book_of[instrument, source] = instrument
         most = shape.max_open_orders
         self.floor = kernels.Floor(
-            ladder=new_ladder(instruments),
+            ladders=new_ladders(instruments),
             markets=np.zeros(instruments, kernels.MARKET),
             resting=np.zeros(most, kernels.RESTING),
             slots=np.zeros((instruments, most), np.int64),
@@ -100,7 +101,7 @@ class Desk:
 
     def touch(self, index: int) -> tuple[int, int]:
         """Best bid and ask, ticks; NO_BID and NO_ASK where empty."""
-        bid, ask = self.floor.ladder.best[index].tolist()
+        bid, ask = self.floor.ladders["best"][index].tolist()
         return bid, ask
 
     def mark(self, index: int) -> int:
@@ -209,4 +210,9 @@ class Desk:
     def _write(self, index: int) -> None:
         queue = self._queues[index]
         self.floor.slots[index, : len(queue)] = [working.slot for working in queue]
-        self.floor.markets[index]["count"] = len(queue)
+        market = self.floor.markets[index]
+        market["count"] = len(queue)
+        buys = [w.order.price or 0 for w in queue if w.order.side is Side.BUY]
+        sells = [w.order.price or 0 for w in queue[len(buys) :]]
+        market["buy_high"], market["buy_low"] = (buys[0], buys[-1]) if buys else (0, NO_ASK)
+        market["sell_low"], market["sell_high"] = (sells[0], sells[-1]) if sells else (NO_ASK, 0)

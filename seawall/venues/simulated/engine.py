@@ -5,6 +5,7 @@ latency, its reports reach the node at effect + response latency, and each way i
 out. At equal times the tape goes first, so a request at T is applied once the time is past T.
 """
 
+import gc
 import heapq
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core import money
-from seawall.core.errors import OrderRefusedError, StoreError
+from seawall.core.errors import InvariantError, OrderRefusedError, StoreError
 from seawall.core.events import Raw, Side
 from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
 from seawall.core.orders import Fill, Order, OrderReport, OrderState, OrderType, Report, TimeInForce
 from seawall.core.randomness import generator
-from seawall.venues.simulated import kernels
+from seawall.venues.simulated import funds, kernels
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Working
 from seawall.venues.simulated.log import Entry, Log, Opened, Reported, Requested
@@ -66,7 +67,13 @@ class Engine:
         self._batch: list[Entry] = []
         self._failed = False
         if log is not None:
-            self._open(log)
+            collecting = gc.isenabled()
+            gc.disable()  # all that a long log holds stays: looking through it again is in vain
+            try:
+                self._open(log)
+            finally:
+                if collecting:
+                    gc.enable()
 
     # --- what the node asks ---
 
@@ -137,10 +144,18 @@ class Engine:
         return {name: held.lots for name, held in self.accounts.positions.items() if held.lots}
 
     def reports(self, after: int, until: int) -> list[Report]:
-        """Reports with a sequence greater than `after` that have reached the node by `until`."""
+        """Reports with a sequence greater than `after` that have reached the node by `until`.
+
+        Raises:
+            InvariantError: the node has reports that were never made here.
+        """
         self._must_stand()
-        after = max(0, after)
-        return self._reports[after : bisect_right(self._due, until, lo=min(after, len(self._due)))]
+        if after > len(self._reports):
+            raise InvariantError(
+                f"the node has report {after} of the exchange, which made {len(self._reports)}: "
+                "its log is another one or has lost its end; do not trade on, compare both"
+            )
+        return self._reports[after : bisect_right(self._due, until, lo=after)]
 
     # --- time and the market ---
 
@@ -321,7 +336,7 @@ class Engine:
             self._untimely(order, ts)
             or ("reduce-only: there is nothing to reduce" if not size else "")
             or self.desk.objection(working, plan)
-            or self._unfunded(working, plan.levels, size)
+            or funds.objection(self.accounts, self.desk, self.shape, working, plan.levels, size)
         )
         if reason:
             self._finish(working, OrderState.REJECTED, ts, reason)
@@ -352,74 +367,6 @@ class Engine:
             return "it had expired before it arrived"
         return ""
 
-    def _unfunded(self, working: Working, levels: Sequence[tuple[int, int]], size: int) -> str:
-        """Why the account cannot carry the order; empty when it can."""
-        order = working.order
-        instrument = self.catalog.instruments[working.index]
-        taken = sum(lots for _, lots in levels)
-        rests = order.type is OrderType.LIMIT and order.time_in_force not in _AT_ONCE
-        price, rest = order.price or 0, size - taken if rests else 0
-        if instrument.kind is not Kind.SPOT:
-            return self._over_margin(working, [*levels, (price, rest)] if rest else levels)
-        if order.side is Side.SELL:
-            needed = (taken + rest) * instrument.base_unit
-            asset = instrument.base
-        else:
-            taker, maker = self.shape.taker_fee_ppm, self.shape.maker_fee_ppm
-            needed = sum(_spot_cost(instrument, *level, taker) for level in levels)
-            needed += _spot_cost(instrument, price, rest, maker)
-            asset = instrument.settle_asset
-        free = self.accounts.balances.get(asset, 0) - self._locked(asset)
-        return "" if needed <= free else f"insufficient {asset}: {needed} needed, {free} free"
-
-    def _locked(self, asset: str) -> int:
-        """What resting spot orders may still need of an asset."""
-        total = 0
-        for other in self.desk.resting():
-            instrument = self.catalog.instruments[other.index]
-            if instrument.kind is not Kind.SPOT:
-                continue
-            left = other.order.size - other.filled
-            if other.order.side is Side.SELL and instrument.base == asset:
-                total += left * instrument.base_unit
-            elif other.order.side is Side.BUY and instrument.settle_asset == asset:
-                price = other.order.price or 0
-                total += _spot_cost(instrument, price, left, self.shape.maker_fee_ppm)
-        return total
-
-    def _over_margin(self, working: Working, costs: Sequence[tuple[int, int]]) -> str:
-        """Why the exposure, with all open orders of its worse side, is too large; or empty."""
-        order, index = working.order, working.index
-        held = self.accounts.lots(order.instrument)
-        open_lots = self.desk.open_lots(index)
-        before = max(abs(held + open_lots[0]), abs(held - open_lots[1]))
-        open_lots[order.side] += sum(lots for _, lots in costs)
-        after = max(abs(held + open_lots[0]), abs(held - open_lots[1]))
-        if order.reduce_only or after <= before:
-            return ""
-        asset = self.catalog.instruments[index].settle_asset
-        equity = self.accounts.balances.get(asset, 0)
-        total = self.catalog.instruments[index].value(costs[-1][0], after)
-        for k, instrument in enumerate(self.catalog.instruments):
-            position = self.accounts.positions.get(instrument.name)
-            if instrument.kind is Kind.SPOT or instrument.settle_asset != asset:
-                continue
-            mark = self.desk.mark(k)
-            lots = position.lots if position else 0
-            if position and lots and mark:
-                value = instrument.value(mark, abs(lots))
-                equity += position.unrealised(instrument.kind is Kind.INVERSE, value)
-            if k != index:
-                buys, sells = self.desk.open_lots(k)
-                worst = max(abs(lots + buys), abs(lots - sells))
-                if worst and mark:
-                    total += instrument.value(mark, worst)
-                elif position:
-                    total += position.cost
-        if total <= equity * self.shape.max_leverage:
-            return ""
-        return f"insufficient margin: exposure {total} over equity {equity} {asset}"
-
     def _reducible(self, order: Order) -> int:
         """Lots that an order can take off the position."""
         held = self.accounts.lots(order.instrument)
@@ -439,7 +386,7 @@ class Engine:
         instrument = self.catalog.instruments[working.index]
         if instrument.kind is Kind.SPOT and order.side is Side.BUY:
             # Each partial fill rounds its fee up by itself, which may pass what was set aside.
-            needed = _spot_cost(instrument, price, lots, self.shape.maker_fee_ppm)
+            needed = funds.purchase(instrument, price, lots, self.shape.maker_fee_ppm)
             if needed > self.accounts.balances.get(instrument.settle_asset, 0):
                 self._finish(working, OrderState.CANCELED, ts, "insufficient balance for its fee")
                 return
@@ -585,9 +532,3 @@ class Engine:
                     self._set_timer(working.order.expires, working)
         elif not self._orders[request.client_id].report.state.final:
             self._send(request)
-
-
-def _spot_cost(instrument: Instrument, price: int, lots: int, fee_ppm: int) -> int:
-    """What a purchase takes from the quote balance; a rebate is not counted on."""
-    value = instrument.value(price, lots)
-    return value + money.fee(value, max(0, fee_ppm))

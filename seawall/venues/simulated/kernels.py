@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from seawall.core import ladder as books
-from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, Ladder
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID
 
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_CLOSE, DOWN, TICK = range(1, 11)
 END = 2
@@ -28,6 +28,10 @@ MARKET = np.dtype(
         ("ask", "<i8"),
         ("high", "<i8"),  # of the bar under way
         ("low", "<i8"),
+        ("buy_high", "<i8"),  # the span of our resting prices; high below low where there are none
+        ("buy_low", "<i8"),
+        ("sell_high", "<i8"),
+        ("sell_low", "<i8"),
     ]
 )
 
@@ -45,7 +49,7 @@ RESTING = np.dtype(
 class Floor(NamedTuple):
     """The trading floor: the carry of these kernels.
 
-    ladder: the venue's own copy of the book, one per instrument.
+    ladders: the venue's own copy of the book, one per instrument.
     markets: (instruments,) of MARKET. resting: (open orders,) of RESTING.
     slots: (instruments, open orders) indices in `resting`, by side, then price, then arrival.
     fills: (open orders, 2) slot and lots, out: what the last row filled.
@@ -53,7 +57,7 @@ class Floor(NamedTuple):
     half_spread_ppm, participation_ppm: of bar books.
     """
 
-    ladder: Ladder
+    ladders: np.ndarray
     markets: np.ndarray
     resting: np.ndarray
     slots: np.ndarray
@@ -98,23 +102,23 @@ def on_level(floor, instrument, side, price, size):
 @njit(cache=True)
 def pass_crossed(floor, instrument, side, price):
     """A row that crosses moves the other side's best price past it and erases no level."""
-    ladder = floor.ladder
+    ladder = floor.ladders[instrument]
     other = 1 - side
-    best = ladder.best[instrument, other]
+    best = ladder.best[other]
     if side == ASK:
         while best != NO_BID and best >= price:
-            best = books.next_price(ladder, instrument, BID, best)
+            best = books.next_price(ladder, BID, best)
     else:
         while best != NO_ASK and best <= price:
-            best = books.next_price(ladder, instrument, ASK, best)
-    ladder.best[instrument, other] = best
+            best = books.next_price(ladder, ASK, best)
+    ladder.best[other] = best
 
 
 @njit(cache=True)
 def void(floor, instrument):
     """The book can no longer be believed; our orders keep their places and wait."""
     market = floor.markets[instrument]
-    books.clear(floor.ladder, instrument)
+    books.clear(floor.ladders[instrument])
     market["made_of"] = VOID
     market["building"] = 0
     market["bid"] = 0
@@ -126,14 +130,14 @@ def rebuilt(floor, instrument):
     """A snapshot is complete: shorten our queues, and fill what the market went through."""
     market = floor.markets[instrument]
     market["building"] = 0
-    ladder = floor.ladder
-    bid = ladder.best[instrument, BID]
-    ask = ladder.best[instrument, ASK]
+    ladder = floor.ladders[instrument]
+    bid = ladder.best[BID]
+    ask = ladder.best[ASK]
     count = 0
     for k in range(market["count"]):
         slot = floor.slots[instrument, k]
         order = floor.resting[slot]
-        shown = books.size_at(ladder, instrument, order["side"], order["price"])
+        shown = books.size_at(ladder, order["side"], order["price"])
         order["queue"] = min(order["queue"], shown)
         met = ask <= order["price"] if order["side"] == BUY else bid >= order["price"]
         if met and order["remaining"] > 0:
@@ -148,7 +152,7 @@ def on_depth(floor, instrument, row):
     if market["made_of"] != BY_DEPTH or row["side"] > ASK or row["price"] <= 0 or row["size"] < 0:
         return 0
     side = np.int64(row["side"])
-    books.put(floor.ladder, instrument, side, row["price"], row["size"])
+    books.put(floor.ladders[instrument], side, row["price"], row["size"])
     if market["building"] == 1:
         return rebuilt(floor, instrument) if row["flags"] & END else 0
     if row["size"] > 0:
@@ -199,10 +203,10 @@ def set_touch(floor, instrument, side, price, size):
     """Make one side of a one-level book."""
     market = floor.markets[instrument]
     old = market["bid"] if side == BID else market["ask"]
-    if old > 0 and old != price:
-        books.put(floor.ladder, instrument, side, old, 0)
     if price > 0:
-        books.put(floor.ladder, instrument, side, price, size)
+        books.put_only(floor.ladders[instrument], side, price, size)
+    elif old > 0:
+        books.put(floor.ladders[instrument], side, old, 0)
     if side == BID:
         market["bid"] = price
     else:
@@ -301,14 +305,25 @@ def step(floor, row):
 
 
 @njit(cache=True)
+def concerns_us(market, kind, side, price):
+    """Whether a depth, trade or quote row can touch one of our orders. Side: of the row."""
+    if kind == TRADE:
+        met = price <= market["buy_high"] and side != BUY
+        return met or (price >= market["sell_low"] and side != SELL)
+    if side == BID:
+        ours = market["buy_low"] <= price <= market["buy_high"]
+        return ours or price >= market["sell_low"]
+    return market["sell_low"] <= price <= market["sell_high"] or price <= market["buy_high"]
+
+
+@njit(cache=True)
 def run(floor, rows, start, limit):
     """Rows from `start` on whose receive time is not after `limit`, up to the first that fills.
 
-    Returns (the next row, fills of the last one). The same as a loop over `step`: where none of our
-    orders rests, depth goes straight into the book and trades are passed over.
+    Returns (the next row, fills of the last one). The same as a loop over `step`, but rows that
+    cannot touch our orders take a short way: depth into the book, trades and quotes nowhere.
     """
-    ladder = floor.ladder
-    best = ladder.best
+    ladders = floor.ladders
     markets = floor.markets
     table = floor.book_of
     i = start
@@ -324,23 +339,29 @@ def run(floor, rows, start, limit):
         if instrument < 0:
             continue
         market = markets[instrument]
-        if market["count"] == 0 and market["building"] == 0:
-            if kind == TRADE:
+        side = np.int64(row["side"])
+        price = row["price"]
+        quiet = kind == DEPTH or kind == TRADE or (kind == QUOTE and market["made_of"] == BY_DEPTH)
+        if (
+            quiet
+            and market["building"] == 0
+            and (market["count"] == 0 or not concerns_us(market, kind, side, price))
+        ):
+            size = row["size"]
+            if (
+                kind != DEPTH
+                or market["made_of"] != BY_DEPTH
+                or side > ASK
+                or price <= 0
+                or size < 0
+            ):
                 continue
-            if kind == DEPTH:
-                side = np.int64(row["side"])
-                price = row["price"]
-                size = row["size"]
-                if market["made_of"] != BY_DEPTH or side > ASK or price <= 0 or size < 0:
-                    continue
-                books.put(ladder, instrument, side, price, size)
-                if size > 0 and (
-                    price >= best[instrument, ASK]
-                    if side == BID
-                    else price <= best[instrument, BID]
-                ):
-                    pass_crossed(floor, instrument, side, price)
-                continue
+            books.put(ladders[instrument], side, price, size)
+            best = ladders[instrument].best
+            crossed = best[ASK] <= price if side == BID else best[BID] >= price
+            if size > 0 and crossed:
+                pass_crossed(floor, instrument, side, price)
+            continue
         filled = step(floor, row)
         if filled > 0:
             return i, filled
@@ -351,11 +372,11 @@ def run(floor, rows, start, limit):
 def queue_ahead(floor, instrument, side, price):
     """Lots that stand before an order which arrives at a price now."""
     market = floor.markets[instrument]
-    best = floor.ladder.best[instrument, side]
+    best = floor.ladders[instrument].best[side]
     behind = price < best if side == BID else best != NO_ASK and price > best
     if market["made_of"] == BY_QUOTE and behind:
         return np.int64(FAR_BACK)
-    return books.size_at(floor.ladder, instrument, side, price)
+    return books.size_at(floor.ladders[instrument], side, price)
 
 
 @njit(cache=True)
@@ -364,19 +385,19 @@ def walk(floor, instrument, side, limit, size, out):
 
     out: (levels, 2) price and lots taken at it. Returns how many levels. Takes nothing yet.
     """
-    ladder = floor.ladder
-    price = ladder.best[instrument, side]
+    ladder = floor.ladders[instrument]
+    price = ladder.best[side]
     count = 0
     while size > 0 and count < len(out) and price != NO_BID and price != NO_ASK:
         if (side == ASK and price > limit) or (side == BID and price < limit):
             break
-        lots = min(size, books.size_at(ladder, instrument, side, price))
+        lots = min(size, books.size_at(ladder, side, price))
         if lots > 0:
             out[count, 0] = price
             out[count, 1] = lots
             count += 1
             size -= lots
-        price = books.next_price(ladder, instrument, side, price)
+        price = books.next_price(ladder, side, price)
     return count
 
 
@@ -386,12 +407,12 @@ def take(floor, instrument, side, out, count):
 
     A bar's volume is one for both sides.
     """
-    ladder = floor.ladder
+    ladder = floor.ladders[instrument]
     market = floor.markets[instrument]
     for k in range(count):
         price = out[k, 0]
-        left = books.size_at(ladder, instrument, side, price) - out[k, 1]
-        books.put(ladder, instrument, side, price, left)
+        left = books.size_at(ladder, side, price) - out[k, 1]
+        books.put(ladder, side, price, left)
         if market["made_of"] == BY_BAR:
             other = market["ask"] if side == BID else market["bid"]
-            books.put(ladder, instrument, 1 - side, other, left)
+            books.put(ladder, 1 - side, other, left)

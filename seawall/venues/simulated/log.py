@@ -6,6 +6,7 @@ with the operating system before anything in it is told, so a killed process los
 
 import contextlib
 import fcntl
+import mmap
 import os
 import struct
 import zlib
@@ -113,31 +114,30 @@ class Log:
                 f"venue log {self.path}: this is not a venue's log; choose another file"
             )
         end = len(MAGIC)
-        for frame_end, chain, _ in self._frames():
-            end, self._chain = frame_end, chain
+        for at, length, payload_crc in self._frames():
+            end, self._chain = at + length, payload_crc
         if end < size:
             os.ftruncate(self._file, end)
         return end
 
-    def _frames(self) -> Iterator[tuple[int, int, bytes]]:
-        """(end, chain, payload) of each whole frame, up to the file's end or a torn tail."""
+    def _frames(self) -> Iterator[tuple[int, int, int]]:
+        """(begin, length, CRC) of each whole payload, up to the file's end or a torn tail."""
         at, chain = len(MAGIC), 0
-        size = os.fstat(self._file).st_size
-        while size - at >= _HEADER.size:
-            header = os.pread(self._file, _HEADER.size, at)
-            length, payload_crc, header_crc = _HEADER.unpack(header)
-            if zlib.crc32(header[:8], chain) != header_crc:
-                if not any(os.pread(self._file, size - at, at)):
-                    return  # zeros that the disk added at a power cut
-                raise self._damage(at)
-            body = at + _HEADER.size
-            if size - body < length:
-                return
-            payload = os.pread(self._file, length, body)
-            if zlib.crc32(payload, chain) != payload_crc:
-                raise self._damage(at)
-            at, chain = body + length, payload_crc
-            yield at, chain, payload
+        with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as data:
+            size = len(data)
+            while size - at >= _HEADER.size:
+                length, payload_crc, header_crc = _HEADER.unpack_from(data, at)
+                if zlib.crc32(data[at : at + 8], chain) != header_crc:
+                    if not any(data[at:]):
+                        return  # zeros that the disk added at a power cut
+                    raise self._damage(at)
+                body = at + _HEADER.size
+                if size - body < length:
+                    return
+                if zlib.crc32(data[body : body + length], chain) != payload_crc:
+                    raise self._damage(at)
+                at, chain = body + length, payload_crc
+                yield body, length, chain
 
     def _damage(self, at: int) -> StoreError:
         return StoreError(
@@ -151,14 +151,19 @@ class Log:
         Raises:
             StoreError: an entry cannot be read by this version.
         """
-        for end, _, payload in self._frames():
-            try:
-                yield from _DECODER.decode(payload)
-            except msgspec.DecodeError as error:
-                raise StoreError(
-                    f"venue log {self.path}: the frame that ends at byte {end} cannot be read "
-                    f"({error}); it was written by another version"
-                ) from None
+        at = len(MAGIC)
+        with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as data:
+            while at < self._end:  # the CRCs were checked when the log was opened
+                length = _HEADER.unpack_from(data, at)[0]
+                body = at + _HEADER.size
+                at = body + length
+                try:
+                    yield from _DECODER.decode(data[body:at])
+                except msgspec.DecodeError as error:
+                    raise StoreError(
+                        f"venue log {self.path}: the frame that ends at byte {at} cannot be read "
+                        f"({error}); it was written by another version"
+                    ) from None
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Add entries as one frame: after a crash all of them are there, or none.

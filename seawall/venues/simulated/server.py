@@ -168,6 +168,8 @@ def _listen(address: str) -> tuple[socket.socket, str]:
         else:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
+        if isinstance(place, str):
+            Path(place).chmod(0o600)  # whoever can speak to it can trade
         listener.listen(8)
     except OSError as error:
         listener.close()

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from seawall.core.errors import OrderRefusedError, SettingError
+from seawall.core.errors import InvariantError, OrderRefusedError, SettingError
 from seawall.core.events import EventFlag, EventKind, Side
 from seawall.core.orders import Fill, OrderReport, OrderState, TimeInForce
 from seawall.venues.simulated.engine import Engine
@@ -281,12 +281,35 @@ def test_jitter_reorders_nothing_and_depends_on_the_order_alone() -> None:
     assert len(set(among.values())) == 3
     assert all(0.5 * MS <= ts - 10 <= 9.5 * MS for ts in among.values())
 
-    crowd = Engine(CATALOG, shape)
-    crowd.observe(tape(*BOOK), 10)
-    for k in range(50):
-        crowd.place(order(f"{k}", BUY, 1, 90), 10)
-    crowd.observe(tape(), 10_000 * MS)
-    assert [r.client_id for r in crowd.reports(0, 1 << 60)] == [f"{k}" for k in range(50)]
+
+def test_each_way_is_first_in_first_out() -> None:
+    shape = msgspec.structs.replace(
+        SHAPE, entry_latency_ns=50, response_latency_ns=40, latency_jitter=0.9, seed=7
+    )
+
+    def heard(names: list[str]) -> list[tuple[str, int, int]]:
+        """(client id, when it took effect, when the node heard of it)."""
+        engine = Engine(CATALOG, shape)
+        engine.observe(tape(*BOOK), 10)
+        for name in names:
+            engine.place(order(name, BUY, 1, 90), 10)
+        engine.observe(tape(), 1000)
+        dues = [
+            next(ts for ts in range(1000) if len(engine.reports(0, ts)) > k)
+            for k in range(len(names))
+        ]
+        reports = engine.reports(0, 1000)
+        return [(r.client_id, r.ts, due) for r, due in zip(reports, dues, strict=True)]
+
+    names = [f"{k}" for k in range(30)]
+    expected = []
+    effect = due = 0
+    for name in names:
+        ((_, alone, alone_due),) = heard([name])
+        effect = max(effect, alone)
+        due = max(due, effect + alone_due - alone)
+        expected.append((name, effect, due))
+    assert heard(names) == expected
 
 
 def test_too_late_is_rejected() -> None:
@@ -491,6 +514,7 @@ def test_reports_come_in_order_of_sequence() -> None:
     story = Story().ask(order("a", BUY, 12), order("b", SELL, 3, 100))
     reports = story.engine.reports(0, story.now)
     assert story.engine.reports(3, story.now) == reports[3:]
-    assert story.engine.reports(99, story.now) == []
+    with pytest.raises(InvariantError, match="the node has report 99"):
+        story.engine.reports(99, story.now)
     assert story.engine.fills(2) == [r for r in reports[2:] if isinstance(r, Fill)]
     assert {type(r) for r in reports} == {Fill, OrderReport}

@@ -293,9 +293,9 @@ def test_no_more_is_filled_than_was_shown_or_traded(tape_seed: int, wish_seed: i
 
 def displayed(engine: Engine) -> dict[tuple[int, int, int], int]:
     """Lots that the exchange's copy shows, by instrument, side and price."""
-    ladder = engine.desk.floor.ladder
+    ladders = engine.desk.floor.ladders
     return {
-        (of, side, price): int(size_at(ladder, of, side, price))
+        (of, side, price): int(size_at(ladders[of], side, price))
         for of in range(3)
         for side in range(2)
         for price in range(80, 125)
@@ -310,15 +310,17 @@ def test_the_kernel_is_a_loop_over_its_step(seed: int) -> None:
     for resting in (False, True):
         floors = []
         for stepped in (False, True):
-            engine = Engine(CATALOG, POOR)
-            engine.observe(Raw(rows[:12]), 2)
+            engine = Engine(CATALOG, SHAPE)
+            engine.observe(tape(*BOOK), 2)
             if resting:
-                for k in range(3):
-                    engine.place(order(f"{k}", Side.BUY, 9, 97 + k, post_only=True), 2)
+                for side, first in ((Side.BUY, 98), (Side.SELL, 101)):
+                    for price in range(first, first + 3):
+                        engine.place(order(f"{price}", side, 9, price, post_only=True), 2)
                 engine.observe(tape(), 20)
+                assert len(engine.orders()) == 6
             floor = engine.desk.floor
             noted = []
-            at = 12
+            at = 0
             while at < len(rows):
                 if stepped:
                     filled = kernels.step(floor, rows[at])

@@ -125,6 +125,21 @@ def test_resting_orders_go_on_with_the_next_book(tmp_path: Path) -> None:
     second.close()
 
 
+def test_what_was_filled_before_is_not_filled_again(tmp_path: Path) -> None:
+    clock = TapeClock(10)
+    first = venue(tmp_path / "v", clock)
+    first.observe(tape(*BOOK), 10)
+    first.place(order("a", Side.BUY, 9, 100))
+    first.observe(tape(trade(20 * MS, Side.SELL, 100, 7)), 20 * MS)
+    first.close()
+    second = venue(tmp_path / "v", clock)
+    whole = [(31 * MS, *each[1:]) for each in BOOK]
+    second.observe(tape(*whole, trade(32 * MS, Side.SELL, 90, 50)), 32 * MS)
+    assert [fill.size for fill in second.fills(0)] == [2, 7]
+    assert second.orders(["a"])[0].state is OrderState.FILLED
+    second.close()
+
+
 def test_a_wish_to_cancel_survives(tmp_path: Path) -> None:
     clock = TapeClock(10)
     first = venue(tmp_path / "v", clock)

@@ -1,0 +1,1 @@
+"""How fast Seawall is, measured against the floors that it holds itself to: `make bench`."""

@@ -1,0 +1,160 @@
+"""Every record of the journal reads back as it was written."""
+
+import typing
+from typing import Any
+
+import msgspec
+import pytest
+
+from seawall.core import records
+from seawall.core.events import Side
+from seawall.core.instruments import Instrument, Kind
+from seawall.core.intents import (
+    AnyIntent,
+    Approved,
+    Basket,
+    Close,
+    Leg,
+    Level,
+    Quotes,
+    Refused,
+    Target,
+    Urgency,
+)
+from seawall.core.orders import Fill, Order, OrderState, OrderType, TimeInForce
+from seawall.core.records import AnyRecord, decode, encode
+
+WHEN = 1_700_000_000_123_456_789
+COMMON: dict[str, Any] = {"strategy": "trend", "ts": WHEN, "tape": 7, "expiry": WHEN + 1}
+INSTRUMENT = Instrument(
+    venue="v", symbol="BTCUSD", kind=Kind.INVERSE, base="BTC", quote="USD", tick="0.1", lot="1"
+)
+INTENTS: list[AnyIntent] = [
+    Target(**COMMON, instrument="a", exposure=-0.1),
+    Quotes(**COMMON, instrument="a", bids=(Level(1, 2),), asks=(Level(3, 4), Level(5, 6))),
+    Basket(**COMMON, legs=(Leg("a", -3), Leg("b", 3)), hedged=True),
+    Close(**COMMON, instrument="a", urgency=Urgency.URGENT, rationale="ü"),
+]
+ORDER = Order(
+    client_id="r-1",
+    instrument="a",
+    side=Side.SELL,
+    type=OrderType.LIMIT,
+    size=(1 << 62) - 1,
+    price=1,
+    time_in_force=TimeInForce.GTD,
+    post_only=True,
+    reduce_only=True,
+    expires=WHEN,
+    accept_until=WHEN,
+    replaces="r-0",
+    strategy="trend",
+)
+FILL = Fill(
+    sequence=1,
+    fill_id="f",
+    client_id="r-1",
+    instrument="a",
+    side=Side.BUY,
+    price=10,
+    size=2,
+    fee=-3,
+    fee_asset="BTC",
+    maker=True,
+    ts=WHEN,
+)
+EXAMPLES: list[AnyRecord] = [
+    records.RunStarted(
+        ts=WHEN,
+        run="r",
+        mode="paper",
+        seed=1,
+        settings="00",
+        numeraire="USD",
+        instruments=(INSTRUMENT,),
+    ),
+    records.Deposited(ts=WHEN, asset="USD", amount=-(10**15)),
+    *(records.IntentDecided(ts=WHEN, intent=intent) for intent in INTENTS),
+    records.IntentApproved(
+        ts=WHEN, approved=Approved(intent=INTENTS[0], instrument="a", position=-5, capped_by="x")
+    ),
+    records.IntentRefused(ts=WHEN, refused=Refused(intent=INTENTS[1], reason="no")),
+    records.OrderCreated(ts=WHEN, order=ORDER),
+    records.OrderCreated(ts=WHEN, order=msgspec.structs.replace(ORDER, price=None)),
+    records.OrderChanged(ts=WHEN, client_id="r-1", state=OrderState.UNKNOWN, venue_sequence=9),
+    records.FillBooked(ts=WHEN, fill=FILL, strategy="trend"),
+    records.BreakerChanged(
+        ts=WHEN,
+        name="drawdown",
+        scope="portfolio",
+        key="",
+        state="open",
+        measure=0.1 + 0.2,
+        threshold=0.3,
+        reason="it fell",
+        since=WHEN,
+    ),
+    records.OperatorCommanded(ts=WHEN, command="ban", arguments={"source": "x"}, who="me"),
+    records.VerdictSet(ts=WHEN, epoch=3, rows=bytes(range(256))),
+    records.Digest(
+        ts=WHEN, tape=10**12, frames="ff", marks={"a": 1e-300}, equity=-0.0, peak=float("inf")
+    ),
+    records.Halted(ts=WHEN, reason=""),
+    records.RunStopped(ts=WHEN, reason="done", open_orders=("r-1", "r-2")),
+]
+
+
+def test_there_is_an_example_of_each_type() -> None:
+    assert {type(example) for example in EXAMPLES} == set(typing.get_args(AnyRecord))
+    assert {type(intent) for intent in INTENTS} == set(typing.get_args(AnyIntent))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: type(example).__name__)
+def test_a_record_reads_back(example: AnyRecord) -> None:
+    again = decode(encode(example))
+    assert again == example
+    assert type(again) is type(example)
+    assert encode(again) == encode(example)  # the hash chain rests on it
+
+
+def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
+    tags = [msgspec.msgpack.decode(encode(example))["record"] for example in EXAMPLES]
+    assert sorted(set(tags)) == [
+        "approved",
+        "breaker",
+        "deposited",
+        "digest",
+        "fill",
+        "halted",
+        "intent",
+        "operator",
+        "order_changed",
+        "order_created",
+        "refused",
+        "run_started",
+        "run_stopped",
+        "verdict",
+    ]
+
+
+def test_an_older_record_without_a_newer_field_takes_its_default() -> None:
+    plain = msgspec.msgpack.decode(
+        encode(records.OrderChanged(ts=WHEN, client_id="r-1", state=OrderState.NEW, filled=1))
+    )
+    del plain["filled"], plain["reason"], plain["venue_sequence"]
+    again = decode(msgspec.msgpack.encode(plain))
+    assert again == records.OrderChanged(ts=WHEN, client_id="r-1", state=OrderState.NEW)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00", b"not a record", encode(EXAMPLES[0])[:-1], msgspec.msgpack.encode({"ts": 1})],
+)
+def test_other_bytes_are_no_record(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(data)
+
+
+def test_an_unknown_record_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError, match="record"):
+        decode(msgspec.msgpack.encode({"record": "from the future", "ts": 1}))

@@ -1,0 +1,403 @@
+"""The action side at its boundaries: what may be traded, what is refused, and what is told."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from seawall.core.clock import MINUTE, SECOND
+from seawall.core.events import Side
+from seawall.core.frames import FRAME, FrameFlag, Regime
+from seawall.core.intents import Close, Target, Urgency
+from seawall.core.orders import Order, OrderState, OrderType
+from seawall.core.records import (
+    AnyRecord,
+    BreakerChanged,
+    Deposited,
+    FillBooked,
+    Halted,
+    IntentApproved,
+    IntentDecided,
+    IntentRefused,
+    OrderCreated,
+    RunStarted,
+)
+from seawall.execution import Executor
+from seawall.node.action import Action, Books, Prices, boundaries
+from seawall.risk.breakers import BREAKERS
+from seawall.risk.gauges import Gauges
+from seawall.risk.limits import Limits
+from seawall.storage import MemoryJournal, Recorder
+from tests.execution.scripted_venue import (
+    BALANCES,
+    CATALOG,
+    OTHER,
+    PERP,
+    SPOT,
+    Faults,
+    ScriptedVenue,
+)
+
+START = 1_000 * SECOND
+GOOD, STALE = int(FrameFlag.VALID), int(FrameFlag.STALE)
+BOOK_OF = {PERP.name: 0, OTHER.name: 1, SPOT.name: 2}
+PRICE = 10_000.0
+
+
+class Wishes:
+    """Stands where the orchestrator stands: it wants the same at every boundary."""
+
+    def __init__(self) -> None:
+        self.exposures: dict[str, float | None] = {}  # None: close
+        self.urgency = Urgency.URGENT
+
+    def decide(self, frames, opinions, equity, positions, now, tape) -> list[Any]:
+        about = {"strategy": "rules", "ts": now, "tape": tape, "expiry": now + MINUTE}
+        return [
+            Close(**about, urgency=self.urgency, instrument=name)
+            if exposure is None
+            else Target(**about, urgency=self.urgency, instrument=name, exposure=exposure)
+            for name, exposure in self.exposures.items()
+        ]
+
+
+class Desk:
+    """An Action on a scripted venue, and frames written by hand."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.venue = ScriptedVenue(now=START)
+        self.journal = MemoryJournal()
+        self.books = Books(BREAKERS)
+        recorder = Recorder(self.journal, self.books.folds)
+        self.record = recorder.record
+        self.record(
+            RunStarted(
+                ts=START,
+                run="r",
+                mode="paper",
+                seed=0,
+                settings="",
+                numeraire="USD",
+                instruments=CATALOG.instruments,
+            ),
+            *(Deposited(ts=START, asset=a, amount=n) for a, n in BALANCES.items()),
+        )
+        self.wishes = Wishes()
+        executor = Executor(
+            CATALOG,
+            self.venue,
+            self.books.orders,
+            "a",
+            self.record,
+            self.books.ledger.position,
+            lambda: self.books.ledger.last_fill_sequence("v"),
+        )
+        self.action = Action(
+            self.books,
+            Prices(CATALOG),
+            {},
+            self.wishes,
+            Gauges(BREAKERS, SECOND),
+            Limits(),
+            executor,
+            self.venue,
+            recorder,
+        )
+        executor.recover(START)
+        self.action.reconcile(START)
+        self.flags = dict.fromkeys(BOOK_OF, GOOD)
+        self.prices = dict.fromkeys(BOOK_OF, PRICE)
+
+    def frames(self) -> NDArray[Any]:
+        """One row of each book that is not left out of `flags`."""
+        rows = np.zeros(len(self.flags), FRAME)
+        for row, (name, flags) in zip(rows, self.flags.items(), strict=True):
+            price = self.prices[name]
+            row["ts"], row["tape"], row["book"], row["flags"] = self.now, 7, BOOK_OF[name], flags
+            row["bid"], row["ask"], row["mid"] = price - 1, price + 1, price
+            row["votes"], row["consensus"], row["quote_mark"] = 1, price, 1.0
+            row["regime"], row["volatility"] = Regime.NORMAL_VOL, 0.3
+        return rows
+
+    def step(self, boundaries: int = 1) -> None:
+        for _ in range(boundaries):
+            self.now += SECOND
+            self.venue.pass_to(self.now)
+            self.action.act(self.frames(), {}, self.now)
+
+    def wish(self, lots: int | None, name: str = PERP.name) -> None:
+        """Want a position of so many lots at the price of now; None: closed."""
+        self.wishes.exposures[name] = None if lots is None else lots * PRICE
+
+    def lots(self, name: str = PERP.name) -> int:
+        return self.books.ledger.position(name)
+
+    def told(self, *kinds: type[AnyRecord]) -> list[Any]:
+        return [r for _, r in self.journal.read() if isinstance(r, kinds)]
+
+    def refusals(self) -> list[str]:
+        return [r.refused.reason for r in self.told(IntentRefused)]
+
+    def hold(self, lots: int, name: str = PERP.name) -> None:
+        self.wish(lots, name)
+        self.step(3)
+        assert self.lots(name) == lots
+        self.wishes.exposures.clear()
+        assert not self.books.orders.open
+
+    def breaker(self, name: str, key: str = "", state: str = "OPEN") -> None:
+        self.record(
+            BreakerChanged(
+                ts=self.now,
+                name=name,
+                scope=BREAKERS[name].scope,
+                key=key,
+                state=state,
+                measure=1.0,
+                threshold=BREAKERS[name].threshold,
+                reason="planted",
+                since=self.now,
+            )
+        )
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_what_is_wanted_is_journaled_approved_sent_and_held(desk):
+    desk.wish(5)
+    desk.step()
+    kinds = [type(r) for r in desk.told(IntentDecided, IntentApproved, OrderCreated)]
+    assert kinds == [IntentDecided, IntentApproved, OrderCreated]
+    desk.step(2)
+    assert desk.lots() == 5
+    assert desk.action.disagreements() == []
+    assert desk.action.blocks() == []
+
+
+def test_an_intent_is_in_the_journal_before_its_order_leaves(desk):
+    def known(order: Order) -> None:
+        assert [r.approved.instrument for r in desk.told(IntentApproved)] == [order.instrument]
+        assert order.client_id in [r.order.client_id for r in desk.told(OrderCreated)]
+
+    desk.venue.watch = known
+    desk.wish(5)
+    desk.step()
+    assert desk.venue.requested == ["a-1"]
+
+
+def test_a_wish_to_close_what_is_not_held_is_nothing(desk):
+    desk.wish(None)
+    desk.step(3)
+    assert desk.told(IntentDecided) == []
+
+
+# --- no new risk ---
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"), [(STALE, "the market is stale"), (0, "the book is not valid")]
+)
+def test_a_bad_market_takes_no_new_risk(desk, flags, reason):
+    desk.flags[PERP.name] = flags
+    desk.wish(5)
+    desk.wish(5, OTHER.name)
+    desk.step(3)
+    assert desk.refusals() == [reason]
+    assert (desk.lots(), desk.lots(OTHER.name)) == (0, 5)
+
+
+def test_a_market_without_frames_takes_no_new_risk(desk):
+    desk.step()
+    del desk.flags[PERP.name]
+    desk.wish(5)
+    desk.step(3)
+    assert desk.refusals() == ["no frame: the market is silent"]
+
+
+def test_an_order_whose_fate_is_unknown_takes_no_more_risk_on(desk):
+    desk.venue.faults = Faults(hold_reports=True)
+    desk.wish(5)
+    desk.step(4)
+    desk.venue.standing["a-1"].state = OrderState.SENT  # on its way, for all that we can ask
+    desk.venue.history.clear()
+    desk.step(6)
+    assert desk.books.orders.open["a-1"].state is OrderState.UNKNOWN
+    desk.wish(9)
+    desk.step(3)
+    assert desk.refusals() == ["an order's fate is unknown"]
+    assert desk.venue.requested == ["a-1"]
+    desk.wish(5, OTHER.name)
+    desk.step()
+    assert len(desk.venue.requested) == 2
+
+
+@pytest.mark.parametrize("name", ["flash_crash", "equity_crash", "drawdown"])
+@pytest.mark.parametrize("state", ["OPEN", "HALF_OPEN"])
+def test_an_open_breaker_takes_no_new_risk_and_lets_risk_off(desk, name, state):
+    desk.hold(5)
+    desk.breaker(name, "BTC" if name == "flash_crash" else "", state)
+    desk.wish(9)
+    desk.wish(5, OTHER.name)
+    desk.step(2)
+    assert (desk.lots(), desk.lots(OTHER.name)) == (5, 0)
+    assert any(name in reason for reason in desk.action.blocks())
+    assert any(f"breaker {name}" in reason for reason in desk.refusals())
+    desk.wish(2)
+    desk.step(2)
+    assert desk.lots() == 2
+
+
+def test_a_freeze_concerns_its_own_asset(desk):
+    desk.breaker("volatility_spike", "ETH")
+    desk.wish(5)
+    desk.wish(5, OTHER.name)
+    desk.step(3)
+    assert (desk.lots(), desk.lots(OTHER.name)) == (5, 0)
+    (reason,) = desk.refusals()
+    assert "volatility_spike of ETH" in reason
+
+
+def test_a_halt_takes_no_new_risk_until_it_is_lifted(desk):
+    desk.action.halt("somebody pulled the plug", desk.now)
+    desk.action.halt("somebody pulled the plug", desk.now)
+    desk.wish(5)
+    desk.step(3)
+    assert desk.action.blocks() == ["somebody pulled the plug"]
+    assert desk.refusals() == ["somebody pulled the plug"]
+    assert len(desk.told(Halted)) == 1
+    desk.action.halt("", desk.now)
+    desk.step(3)
+    assert desk.lots() == 5
+
+
+def test_a_venue_out_of_reach_takes_no_new_risk(desk):
+    desk.venue.faults.dead = True
+    desk.wish(5)
+    desk.step(3)
+    assert desk.venue.requested == []
+    assert "does not answer" in desk.action.blocks()[0]
+    assert "does not answer" in desk.refusals()[0]
+    desk.venue.faults = Faults()
+    desk.step(3)
+    assert desk.lots() == 5
+
+
+def test_nothing_is_traded_before_the_breakers_have_measured(desk):
+    assert any(reason.startswith("unknown measure") for reason in desk.action.blocks())
+    desk.step()
+    assert desk.action.blocks() == []
+
+
+def test_a_crash_in_the_frames_opens_the_breaker_within_the_same_boundary(desk):
+    desk.step(3)
+    desk.prices = dict.fromkeys(BOOK_OF, PRICE * 0.9)
+    desk.wish(5)
+    desk.step()
+    opened = {(c.name, c.key) for c in desk.told(BreakerChanged)}
+    assert opened == {("flash_crash", "BTC"), ("flash_crash", "ETH")}
+    assert desk.venue.requested == []
+
+
+def test_a_drawdown_latches(desk):
+    desk.hold(2_000)
+    desk.prices[PERP.name] = 1.0  # the account loses a fifth
+    desk.step()
+    assert "drawdown" in [c.name for c in desk.told(BreakerChanged)]
+    desk.prices[PERP.name] = PRICE
+    desk.step(1_300)
+    assert any("breaker drawdown is OPEN" in reason for reason in desk.action.blocks())
+    assert desk.action.max_drawdown == pytest.approx(0.2, abs=0.01)
+
+
+def test_leverage_over_its_cap_is_brought_down(desk):
+    desk.hold(1_000)
+    desk.action.limits = Limits(leverage=0.05)
+    desk.breaker("leverage")
+    desk.step(3)
+    equity = desk.action.equity
+    assert 0 < desk.lots() * PRICE <= 0.05 * equity
+    assert {r.approved.intent.strategy for r in desk.told(IntentApproved)} == {"rules", "risk"}
+
+
+# --- what is told ---
+
+
+def test_a_refusal_that_stands_is_not_told_every_second(desk):
+    desk.action.halt("no", desk.now)
+    desk.wish(5)
+    desk.step(100)
+    assert desk.refusals() == ["no"]
+    assert len(desk.told(IntentDecided)) == 1
+    desk.action.halt("still no", desk.now)
+    desk.step(10)
+    assert desk.refusals() == ["no", "still no"]
+
+
+def test_a_refusal_on_one_instrument_hides_none_on_another(desk):
+    desk.action.halt("no", desk.now)
+    desk.wish(5)
+    desk.wish(5, OTHER.name)
+    desk.step(10)
+    assert len(desk.refusals()) == 2
+
+
+# --- agreement with the venue ---
+
+
+def test_open_orders_count_at_their_worst(desk):
+    desk.wishes.urgency = Urgency.PASSIVE
+    desk.wish(7)
+    desk.step(2)
+    holding = desk.action.holdings()[PERP.name]
+    assert (holding.worst_short, holding.lots, holding.worst_long) == (0, 0, 7)
+    assert not desk.action.holdings()[SPOT.name].shortable
+
+
+@pytest.mark.parametrize("asset", ["USD", "XYZ"])
+def test_a_balance_that_differs_halts(desk, asset):
+    desk.venue.balances_[asset] = desk.venue.balances_.get(asset, 0) + 1
+    desk.action.reconcile(desk.now)
+    (halt,) = desk.told(Halted)
+    assert halt.reason.startswith(f"ledger and venue differ: {asset}: ledger")
+    desk.wish(5)
+    desk.step(2)
+    assert desk.venue.requested == []
+
+
+def test_an_order_that_we_did_not_send_halts(desk):
+    desk.venue.place(
+        Order(
+            client_id="x-1",
+            instrument=PERP.name,
+            side=Side.BUY,
+            type=OrderType.LIMIT,
+            size=1,
+            price=5_000,
+        )
+    )
+    desk.action.reconcile(desk.now)
+    (halt,) = desk.told(Halted)
+    assert halt.reason == "the venue has orders that we do not know: x-1"
+
+
+def test_positions_and_cash_agree_after_trading_all_kinds(desk):
+    for name in BOOK_OF:
+        desk.hold(9, name)
+        desk.hold(4, name)
+    desk.hold(-3)
+    assert desk.action.disagreements() == []
+    desk.action.reconcile(desk.now)
+    assert desk.told(Halted) == []
+    assert [f.fill for f in desk.told(FillBooked)] == desk.venue.trades
+
+
+def test_frames_fall_into_boundaries():
+    frames = np.zeros(5, FRAME)
+    frames["ts"] = [1, 1, 2, 4, 4]
+    assert boundaries(frames) == [(0, 2), (2, 3), (3, 5)]
+    assert boundaries(frames[:1]) == [(0, 1)]
