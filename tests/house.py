@@ -95,6 +95,12 @@ PORTS = (
     ("seawall/node/node.py", ("time.monotonic",), "how often the page is told; never on the path"),
 )
 
+# What may be made in one layer only, so that nothing else can let itself through.
+MADE_IN = {
+    "seawall.core.events.Admitted": "admission",
+    "seawall.core.intents.Approved": "risk",
+}
+
 LONGEST_FUNCTION = 70
 LONGEST_FILE = 600
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers"}
@@ -334,6 +340,25 @@ def kernels_alone(source: Source) -> list[str]:
     return found
 
 
+def made_in_place(source: Source) -> list[str]:
+    """Rows are Admitted in admission alone, and intents Approved in risk alone."""
+    makers = {"seawall.core.records.Approved": "risk", **MADE_IN}
+    found = []
+    for line, name, call in source.calls:
+        # Also where the type is handed to whatever makes one of it: a decoder, `replace`, `cast`.
+        given = (source.resolve(argument) for argument in call.args)
+        for made in (name.removesuffix(".__new__"), *given):
+            if (layer := makers.get(made)) not in (None, source.layer) and not _asks(name):
+                kind = made.rpartition(".")[2]
+                found.append(source.at(line, f"{kind} is made in {layer} alone"))
+    return found
+
+
+def _asks(name: str) -> bool:
+    """Whether a call only asks what something is."""
+    return name in ("isinstance", "issubclass")
+
+
 # --- how it is written ---
 
 
@@ -412,6 +437,7 @@ RULES: tuple[Callable[[Source], list[str]], ...] = (
     outside,
     same_bits,
     kernels_alone,
+    made_in_place,
     docstring,
     sizes,
     names,

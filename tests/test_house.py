@@ -73,6 +73,31 @@ PLANTED = [
         "from numba import njit\n@cache\ndef f(): ...",
     ),
     (house.kernels_alone, "seawall/market/books.py", "from numba import njit\nclass Book: ..."),
+    (
+        house.made_in_place,
+        "seawall/node/action.py",
+        "from seawall.core.intents import Approved\nApproved(intent=i, instrument='x', position=1)",
+    ),
+    (
+        house.made_in_place,
+        "seawall/execution/executor.py",
+        "from seawall.core import intents as i\ni.Approved(intent=0, instrument='', position=1)",
+    ),
+    (
+        house.made_in_place,
+        "seawall/execution/executor.py",
+        "import msgspec\nfrom seawall.core.intents import Approved\nmsgspec.convert({}, Approved)",
+    ),
+    (
+        house.made_in_place,
+        "seawall/market/market.py",
+        "from seawall.core.events import Admitted as A\nA(rows, reasons)",
+    ),
+    (
+        house.made_in_place,
+        "seawall/risk/limits.py",
+        "from seawall.core.events import Admitted\nAdmitted(rows, reasons)",
+    ),
     (house.docstring, "seawall/core/__init__.py", ""),
     (house.docstring, "seawall/core/events.py", "# says nothing\nx = 1"),
     (house.sizes, "seawall/core/events.py", "x = 1\n" * 601),
@@ -133,6 +158,21 @@ INNOCENT = [
         "class Book(NamedTuple): ...\n@njit(cache=True)\ndef f(): ...\n@numba.njit\ndef g(): ...",
     ),
     (house.kernels_alone, "seawall/market/frames.py", "def f(): ..."),
+    (
+        house.made_in_place,
+        "seawall/risk/limits.py",
+        "from seawall.core.intents import Approved\nApproved(intent=i, instrument='x', position=1)",
+    ),
+    (
+        house.made_in_place,
+        "seawall/node/action.py",
+        "from seawall.core.intents import Approved\nisinstance(x, Approved)\nlist[Approved]",
+    ),
+    (
+        house.made_in_place,
+        "seawall/admission/admission.py",
+        "from seawall.core.events import Admitted\nAdmitted(rows, reasons)",
+    ),
     (house.sizes, "seawall/core/events.py", "def f():\n" + "\n".join(["    x = 1"] * 70)),
     (house.names, "seawall/risk/management.py", ""),
     (house.bare_except, "seawall/core/events.py", "try: ...\nexcept ValueError: ..."),

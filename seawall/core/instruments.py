@@ -53,17 +53,17 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     valid_from: int = 0
     valid_to: int = (1 << 63) - 1
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``symbol@venue``, with ``#version`` from the second version on."""
         return f"{self.symbol}@{self.venue}" + (f"#{self.version}" if self.version > 1 else "")
 
-    @property
+    @cached_property
     def settle_asset(self) -> str:
         """The asset that cash moves in."""
         return self.settle or (self.base if self.kind is Kind.INVERSE else self.quote)
 
-    @property
+    @cached_property
     def consensus_group(self) -> str:
         """Instruments of one group price one asset."""
         return self.group or self.base

@@ -122,8 +122,8 @@ def note_top(
 @njit(cache=True)
 def end_depth(ladder: Any, state: Any, tops: Any, book: int, sequence: int) -> None:
     """A depth message is complete: look at the book."""
-    bid = ladder.best[BID]
-    ask = ladder.best[ASK]
+    bid = ladder["best"][BID]
+    ask = ladder["best"][ASK]
     if bid == NO_BID or ask == NO_ASK:
         return
     if bid >= ask:

@@ -36,7 +36,19 @@ from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Holding, Limits, approve, deleverage
 from seawall.storage.recorder import Recorder
 
-GOOD = FrameFlag.VALID
+GOOD, STALE, UNKNOWN = int(FrameFlag.VALID), int(FrameFlag.STALE), int(Regime.UNKNOWN)
+SAID = [  # columns that the action side reads at each boundary
+    "book",
+    "flags",
+    "votes",
+    "mid",
+    "quote_mark",
+    "consensus",
+    "bid",
+    "ask",
+    "regime",
+    "volatility",
+]
 REDUCTION_EXPIRY = 60_000_000_000  # ns
 SAID_AGAIN = 3_600_000_000_000  # ns after which the same refusal is journaled again
 
@@ -74,42 +86,49 @@ class Prices:
         """Take in the frames of one boundary."""
         seen = set()
         self.volatility.clear()
-        for frame in frames:
-            name = self.primary.get(int(frame["book"]))
-            if name is None:
-                continue
-            seen.add(name)
-            self._take(self.catalog.by_name[name], frame)
+        for row, said in enumerate(frames[SAID].tolist()):  # plain numbers: an array's cost more
+            name = self.primary.get(said[0])
+            if name is not None:
+                seen.add(name)
+                self.frames[name] = frames[row]
+                self._take(self.catalog.by_name[name], *said[1:])
         for name in self.trouble:
             if name not in seen:
                 self.trouble[name] = "no frame: the market is silent"
                 self.touches.pop(name, None)
 
-    def _take(self, instrument: Instrument, frame: NDArray[Any]) -> None:
+    def _take(
+        self,
+        instrument: Instrument,
+        flags: int,
+        votes: int,
+        mid: float,
+        quote: float,
+        consensus: float,
+        bid: int,
+        ask: int,
+        regime: int,
+        volatility: float,
+    ) -> None:
         name, group = instrument.name, instrument.consensus_group
-        flags, votes = int(frame["flags"]), int(frame["votes"])
-        mid, quote = float(frame["mid"]), float(frame["quote_mark"])
-        self.frames[name] = frame
         if quote > 0:
             self.asset_marks[instrument.quote] = quote
         else:
             self.asset_marks.pop(instrument.quote, None)
         if votes > 0 and quote > 0:
-            consensus = float(frame["consensus"])
             self.consensus[group] = consensus
             self.asset_marks[instrument.base] = consensus
             self.marks[name] = consensus / quote
         elif mid > 0:
             self.marks[name] = mid
         if not flags & GOOD:
-            stale = flags & FrameFlag.STALE
+            stale = flags & STALE
             self.trouble[name] = "the market is stale" if stale else "the book is not valid"
             self.touches.pop(name, None)
             return
         self.trouble[name] = ""
-        self.touches[name] = (int(frame["bid"]), int(frame["ask"]))
-        if frame["regime"] != Regime.UNKNOWN:
-            volatility = float(frame["volatility"])
+        self.touches[name] = (bid, ask)
+        if regime != UNKNOWN:
             self.volatility[group] = max(self.volatility.get(group, 0.0), volatility)
 
     def lot_value(self, instrument: Instrument) -> float:
@@ -229,7 +248,10 @@ class Action:
             for entry in self.books.orders.open.values()
             if entry.state is OrderState.UNKNOWN
         }
-        frozen = self.books.breakers.acts(BreakerAction.FREEZE)
+        frozen = {}
+        if self.books.breakers.acts(BreakerAction.FREEZE):
+            groups = {i.consensus_group for i in self.prices.catalog.instruments}
+            frozen = {group: self.books.breakers.blocking(group) for group in sorted(groups)}
         found = {}
         for name, instrument in self.prices.catalog.by_name.items():
             lots = self.books.ledger.position(name)
@@ -240,8 +262,8 @@ class Action:
             elif not reason and not self.books.ledger.deposits.get(instrument.settle_asset):
                 # coins bought on a spot market are a position, not collateral for another one
                 reason = f"no {instrument.settle_asset} deposited to settle in"
-            elif not reason and frozen:
-                reason = next(iter(self.books.breakers.blocking(instrument.consensus_group)), "")
+            elif not reason and frozen.get(instrument.consensus_group):
+                reason = frozen[instrument.consensus_group][0]
             found[name] = Holding(
                 asset=instrument.consensus_group,
                 lots=lots,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND, Clock, TapeClock
-from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
+from seawall.core.errors import InvariantError, VenueUnreachableError
 from seawall.core.events import EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
 from seawall.core.ports import Feed, Playback, Publisher, Venue
@@ -206,7 +206,7 @@ class Node:
             return False
         return True
 
-    def _halt(self, error: SeawallError, now: int) -> None:
+    def _halt(self, error: Exception, now: int) -> None:
         if self._strict:
             raise error
         self.action.halt(f"{type(error).__name__}: {error}", now)
@@ -217,7 +217,7 @@ class Node:
         self._hash.update(frames.tobytes())
         try:
             self.action.act(frames, opinions, now)
-        except SeawallError as error:
+        except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, now)
         if self.status != "stopping":
             self.status = "recovering" if self.action.executor.behind else "trading"

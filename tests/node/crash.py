@@ -12,7 +12,7 @@ from random import Random
 
 from tests.house import ROOT
 
-PATIENCE = 90.0  # seconds until a condition must have come true, on a busy machine
+PATIENCE = 240.0  # seconds until a condition must have come true, on a busy machine
 SETTINGS = """
 [feed]
 cadence_ms = 50
@@ -145,15 +145,22 @@ class Run:
         self.until("orders", lambda: self.orders >= goal)
 
     def await_moment(self) -> None:
-        """Until just after some row: any one, or the one that is written before an order leaves."""
-        kind = self.random.choice(("order_changed", "order_changed", "approved", "fill"))
+        """Until an instant after some step of an order's way.
+
+        The journal's newest row is of some kind (a change to SENT is written before the order
+        leaves), or the exchange's log has grown (the order is accepted, or something was reported).
+        """
+        step = self.random.choice(("order_changed", "approved", "fill", "log", "log"))
+        deadline = time.monotonic() + PATIENCE
         with closing(self._reader()) as file:
             file.execute("PRAGMA busy_timeout=5000")
-            start = file.execute(NEWEST).fetchone()[0]
-            deadline = time.monotonic() + PATIENCE
+            start, logged = file.execute(NEWEST).fetchone()[0], self.log.stat().st_size
             while True:  # no pause: the moment lasts some microseconds
-                seq, found = file.execute(NEWEST).fetchone()
-                if seq > start and found == kind:
+                if step == "log" and self.log.stat().st_size > logged:
                     return
-                assert time.monotonic() < deadline, self.words("node")
+                if step != "log":
+                    seq, kind = file.execute(NEWEST).fetchone()
+                    if seq > start and kind == step:
+                        return
+                assert time.monotonic() < deadline, f"no {step}: {self.words('node')}"
                 self._alive("node")

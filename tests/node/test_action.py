@@ -304,14 +304,15 @@ def test_a_crash_in_the_frames_opens_the_breaker_within_the_same_boundary(desk):
 
 
 def test_a_drawdown_latches(desk):
-    desk.hold(2_000)
-    desk.prices[PERP.name] = 1.0  # the account loses a fifth
+    desk.hold(-1_990)
+    desk.prices[PERP.name] = 2.2 * PRICE  # the account loses almost a quarter
     desk.step()
     assert "drawdown" in [c.name for c in desk.told(BreakerChanged)]
     desk.prices[PERP.name] = PRICE
     desk.step(1_300)
     assert any("breaker drawdown is OPEN" in reason for reason in desk.action.blocks())
-    assert desk.action.max_drawdown == pytest.approx(0.2, abs=0.01)
+    assert desk.action.drawdown == pytest.approx(0.0, abs=0.01)
+    assert desk.action.max_drawdown == pytest.approx(0.24, abs=0.01)
 
 
 def test_leverage_over_its_cap_is_brought_down(desk):

@@ -5,6 +5,7 @@ A new process must be ready to decide within three seconds, in the very state th
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -211,6 +212,7 @@ def test_a_million_rows_are_taken_up_in_three_seconds(tmp_path: Path) -> None:
     folder = tmp_path / "simulated"
     folder.mkdir()
     before = write_past(folder)
+    shutil.copytree(folder, tmp_path / "copy" / "simulated")
     with tempfile.TemporaryDirectory(prefix="seawall-") as place:
         url = f"unix:{place}/venue"
         listen = ["--listen", url, "--log", str(folder / "venue.log")]
@@ -223,7 +225,7 @@ def test_a_million_rows_are_taken_up_in_three_seconds(tmp_path: Path) -> None:
             assert venue.stdout.readline()
             beside = restart(tmp_path, url, before)
             venue.terminate()
-    inside = restart(tmp_path, "", before)
+    inside = restart(tmp_path / "copy", "", before)
     print(f"\nrestart with {ROWS:,} rows: {beside}; with the exchange inside: {inside}")
     assert beside.busy <= LIMIT
 

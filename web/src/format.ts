@@ -49,7 +49,7 @@ export const percent = (fraction: Maybe, decimals = 2): string =>
 export function measure(value: Maybe, unit: string): string {
   if (!isKnown(value)) return UNKNOWN;
   const size = Math.abs(value);
-  if (/^fraction\b/.test(unit)) return percent(value, size < 0.01 ? 2 : size < 1 ? 1 : 0);
+  if (/^fraction\b/.test(unit)) return percent(value, size < 0.01 ? 2 : size < 1 && unit === "fraction" ? 1 : 0);
   return number(value, Number.isInteger(value) || size >= 1_000 ? 0 : size >= 10 ? 1 : 2);
 }
 
@@ -61,6 +61,12 @@ export function quantity(text: string | null | undefined): string {
   if (text === null || text === undefined || text === "" || text === "NaN") return UNKNOWN;
   const short = /^-?\d+\.\d+$/.test(text) ? text.replace(/\.?0+$/, "") : text;
   return short.replace("-", "−");
+}
+
+/** A fee: to a ten-thousandth, or exact where that would show too little of it. */
+export function fee(text: string | null | undefined): string {
+  const value = Number(text);
+  return text && Math.abs(value) >= 0.01 ? number(value, 4) : quantity(text);
 }
 
 /** How long: 3 s, 4 min, 2.5 h, 3 d. */

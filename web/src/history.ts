@@ -14,7 +14,7 @@ export type Change = "reset" | "append" | "fills";
 const MOST_POINTS = 3_600;
 /** How many of the oldest points go at once when the history is full (so charts are refilled seldom). */
 const DROPPED_AT_ONCE = 300;
-const MOST_FILLS = 200;
+const MOST_FILLS = 1_000;
 
 let points: Point[] = [];
 let fills: Fill[] = [];

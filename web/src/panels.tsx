@@ -1,6 +1,6 @@
 // What we hold and do (positions, orders, fills) and what the market shows (instruments), one table each.
 // Units stand in the head of a column when all its rows share them, else beside the number.
-import { money, number, percent, price, quantity, signed, words } from "./format";
+import { fee, money, number, percent, price, quantity, signed, words } from "./format";
 import { Badge, Clock, Panel, Table, ageColumn } from "./table";
 import type { Fill, Instrument, Maybe, Order, Position } from "./view";
 
@@ -93,7 +93,7 @@ export function Fills({ rows, numeraire }: { rows: Fill[]; numeraire: string }) 
           { head: "side", cell: (row) => <Side side={row.side} /> },
           { head: "price", unit: numeraire, kind: "number", cell: (row) => price(row.price) },
           { head: "quantity", kind: "number", cell: (row) => quantity(row.quantity) },
-          { head: "fee", kind: "number", cell: (row) => <>{quantity(row.fee)} <span class="unit">{row.fee_asset}</span></> },
+          { head: "fee", kind: "number", cell: (row) => <span title={row.fee ?? ""}>{fee(row.fee)} <span class="unit">{row.fee_asset}</span></span> },
           { head: "time", unit: "UTC", kind: "number", cell: (row) => <Clock ts={row.ts} /> },
           ageColumn((row: Fill) => row.ts, () => true),
         ]}

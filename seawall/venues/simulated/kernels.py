@@ -104,14 +104,14 @@ def pass_crossed(floor, instrument, side, price):
     """A row that crosses moves the other side's best price past it and erases no level."""
     ladder = floor.ladders[instrument]
     other = 1 - side
-    best = ladder.best[other]
+    best = ladder["best"][other]
     if side == ASK:
         while best != NO_BID and best >= price:
             best = books.next_price(ladder, BID, best)
     else:
         while best != NO_ASK and best <= price:
             best = books.next_price(ladder, ASK, best)
-    ladder.best[other] = best
+    ladder["best"][other] = best
 
 
 @njit(cache=True)
@@ -131,8 +131,8 @@ def rebuilt(floor, instrument):
     market = floor.markets[instrument]
     market["building"] = 0
     ladder = floor.ladders[instrument]
-    bid = ladder.best[BID]
-    ask = ladder.best[ASK]
+    bid = ladder["best"][BID]
+    ask = ladder["best"][ASK]
     count = 0
     for k in range(market["count"]):
         slot = floor.slots[instrument, k]
@@ -267,8 +267,6 @@ def on_bar(floor, instrument, row):
     away = share(row["price"], floor.half_spread_ppm)
     bid = max(np.int64(1), row["price"] - away)
     ask = max(row["price"] + away, bid + 1)
-    set_touch(floor, instrument, BID, np.int64(0), np.int64(0))
-    set_touch(floor, instrument, ASK, np.int64(0), np.int64(0))
     set_touch(floor, instrument, BID, bid, left)
     set_touch(floor, instrument, ASK, ask, left)
     return count
@@ -357,7 +355,7 @@ def run(floor, rows, start, limit):
             ):
                 continue
             books.put(ladders[instrument], side, price, size)
-            best = ladders[instrument].best
+            best = ladders[instrument]["best"]
             crossed = best[ASK] <= price if side == BID else best[BID] >= price
             if size > 0 and crossed:
                 pass_crossed(floor, instrument, side, price)
@@ -372,7 +370,7 @@ def run(floor, rows, start, limit):
 def queue_ahead(floor, instrument, side, price):
     """Lots that stand before an order which arrives at a price now."""
     market = floor.markets[instrument]
-    best = floor.ladders[instrument].best[side]
+    best = floor.ladders[instrument]["best"][side]
     behind = price < best if side == BID else best != NO_ASK and price > best
     if market["made_of"] == BY_QUOTE and behind:
         return np.int64(FAR_BACK)
@@ -386,7 +384,7 @@ def walk(floor, instrument, side, limit, size, out):
     out: (levels, 2) price and lots taken at it. Returns how many levels. Takes nothing yet.
     """
     ladder = floor.ladders[instrument]
-    price = ladder.best[side]
+    price = ladder["best"][side]
     count = 0
     while size > 0 and count < len(out) and price != NO_BID and price != NO_ASK:
         if (side == ASK and price > limit) or (side == BID and price < limit):
