@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -22,11 +22,13 @@ Examples:
   seawall run
       live markets if an exchange answers, else a simulated one
   seawall run --feed simulated --seed 7 --duration 600
-      ten minutes of a simulated market, the same one every time
+      ten minutes of a simulated market, its draws from seed 7
   seawall run --tape seawall-data/tape/day --speed 10
       a recorded market at ten times its pace
   seawall run --profile conservative --port 8080
       smaller positions, dashboard on another port
+  seawall run --release drawdown
+      go on after a breaker that waits for a person
 
 Ctrl-C stops it in order: orders that would add risk are cancelled first, and
 what stays at the venue is said. Ctrl-C again leaves at once.
@@ -97,6 +99,12 @@ def run(
     flatten: Annotated[
         bool, typer.Option("--flatten", help="Close all positions when stopping.")
     ] = False,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BREAKER", help="Close this breaker, such as drawdown, before trading."
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
     ] = False,
@@ -124,7 +132,14 @@ def run(
     def say(text: str) -> None:
         typer.echo(text, err=json)
 
-    summary = trade(settings, say, dashboard=not no_dashboard, duration=duration, flatten=flatten)
+    summary = trade(
+        settings,
+        say,
+        dashboard=not no_dashboard,
+        duration=duration,
+        flatten=flatten,
+        releases=release or (),
+    )
     if json:
         import msgspec
 
@@ -141,6 +156,7 @@ def trade(
     dashboard: bool,
     duration: float | None,
     flatten: bool,
+    releases: Sequence[str] = (),
 ) -> "Summary":
     """Run a node on paper to its end. The address is taken first, before anything is opened."""
     from seawall.api.board import Board
@@ -157,7 +173,7 @@ def trade(
             say(f"dashboard: {server.address}")
         from seawall.node import assembly
 
-        node: Node = assembly.paper(settings, board, say)
+        node: Node = assembly.paper(settings, board, say, releases)
         stack.enter_context(stopping(node, duration, flatten))
         return node.run()
 

@@ -292,7 +292,8 @@ class Settings(BaseSettings):
         seed: of every random draw.
         data_dir: where the tape, the journal and the venue's log are kept.
         numeraire: the asset that money is shown in; `auto` takes it from the instruments.
-        capital: what the account starts with, in the numeraire.
+        capital: what the account starts with, in units of the asset that most spot and linear
+            instruments settle in (USD, USDT).
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

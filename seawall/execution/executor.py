@@ -86,6 +86,7 @@ class Executor:
         self._rejections: dict[str, tuple[int, int]] = {}  # instrument → (in a row, retry at)
         self._misses: dict[str, int] = {}
         self._asked: dict[str, int] = {}
+        self._forgotten: dict[str, str] = {}  # instrument → the attempt that never arrived
         self._missed: set[str] = set()  # client ids whose reports may have been lost
         self._heard = 0  # the latest report's sequence
 
@@ -162,6 +163,7 @@ class Executor:
             post_only=urgency is Urgency.PASSIVE,
             reduce_only=reducing and instrument.kind is not Kind.SPOT,
             accept_until=now + self._shape.accept_ns,
+            replaces=self._forgotten.pop(goal.instrument, ""),
             strategy=goal.intent.strategy,
         )
 
@@ -306,6 +308,7 @@ class Executor:
         if entry.state is not OrderState.UNKNOWN:
             self._change(client_id, OrderState.UNKNOWN, now, "absent at the venue")
         self._change(client_id, OrderState.REJECTED, now, "never reached the venue")
+        self._forgotten[entry.order.instrument] = client_id
 
     # --- after a restart ---
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from seawall.core.clock import MILLISECOND, Clock
+from seawall.core.clock import MILLISECOND, SECOND, Clock
 from seawall.core.errors import FeedError, SeawallError
 from seawall.core.events import EVENT, EventFlag, EventKind, Raw, Side, empty
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
@@ -26,6 +26,7 @@ CAPACITY = 400_000  # rows in the buffer, 22 MB
 FIRST_WAIT = 0.5  # seconds before the first reconnection; doubled with each failure
 LONGEST_WAIT = 60.0
 CLOSING = 2.0  # seconds that closing may take
+WHOLE_AGAIN = 60 * SECOND  # ns after which a book is told whole again
 LARGEST = 1 << 62  # ticks, lots and sequences stay below
 LONGEST_REASON = 160  # characters of an exchange's own words in a message
 
@@ -60,6 +61,10 @@ class Inbox:
         self._last = 0
         self._ended = False
         self._failure: str | None = None
+
+    def now(self) -> int:
+        """Ns UTC."""
+        return self._clock.now()
 
     def put(
         self,
@@ -134,18 +139,22 @@ class LiveBook:
         self._trades = 0
         self._numbered = True  # the exchange's trade ids are numbers
         self._told: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self._whole_ts = 0  # when the whole book was told last
 
     def book(self, message: Mapping[str, Any]) -> None:
-        """Tell the book as ccxt holds it: whole when it was down, else what differs."""
+        """Tell the book as ccxt holds it: whole when it was down and once a minute, so that a book
+        that admission had to void comes back by itself; else what differs."""
         sides = (self._levels(message.get("bids")), self._levels(message.get("asks")))
         nonce = _sequence(message.get("nonce"))
-        if self._up:
+        now = self._inbox.now()
+        if self._up and now - self._whole_ts < WHOLE_AGAIN:
             parts = _difference(self._told, sides)
             sequence = max(nonce, self._sequence + 1)
             previous = self._sequence
         else:
+            self._whole_ts = now
             parts = [(int(EventKind.SNAPSHOT), 0, 0, 0), *_difference(({}, {}), sides)]
-            sequence, previous = nonce or self._sequence + 1, -1
+            sequence, previous = max(nonce, self._sequence + 1), -1
         if not any(sides) or not parts:
             return
         if self._inbox.put(self, parts, sequence, previous, _time(message.get("timestamp"))):

@@ -172,6 +172,7 @@ class Action:
         self._venue = venue
         self._record = recorder.record
         self._refusals: dict[tuple[str, str], int] = {}
+        self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
 
     def opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -188,7 +189,7 @@ class Action:
             self.reconcile(now)
         self.value()
         self._check_breakers(now)
-        blocks = self.blocks()
+        blocks = self.reasons = self.blocks()
         holdings = self.holdings()
         intents = self._intents(frames, opinions, holdings, now)
         approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from seawall.venues.simulated.client import RemoteVenue
     from seawall.venues.simulated.venue import SimulatedVenue
 
-WEIGHTS = {"trend": 1.0, "order_flow": 1.0}  # of the agents
 HISTORY = 15 * MINUTE  # of the simulated market before a run, so that the agents have seen some
 SHARE = 0.5  # of the position cap that one instrument is given at full strength
 BLOCK = 1 << 18  # rows of a recorded tape at a time
@@ -154,10 +153,11 @@ def action_of(
     traded: list[str],
 ) -> "Action":
     """Agents, orchestrator, limits, breakers' gauges and executor as the settings want them."""
-    from seawall.decision.agents import Agent
+    from seawall.decision.agents import AGENTS
+    from seawall.decision.agents import build as build_agent
     from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
-    from seawall.decision.order_flow import OrderFlowAgent, OrderFlowShape
-    from seawall.decision.trend import TrendAgent, TrendShape
+    from seawall.decision.order_flow import OrderFlowShape
+    from seawall.decision.trend import TrendShape
     from seawall.execution import Executor
     from seawall.node.action import Action, Prices
     from seawall.risk.gauges import Gauges
@@ -166,10 +166,8 @@ def action_of(
     decision, risk = settings.decision, settings.risk
     trend = TrendShape(fast_half_life=decision.trend_fast_s, slow_half_life=decision.trend_slow_s)
     flow = OrderFlowShape(half_life=decision.order_flow_halflife_s)
-    agents: dict[str, Agent] = {
-        "trend": TrendAgent(catalog, cadence, trend),
-        "order_flow": OrderFlowAgent(catalog, cadence, flow),
-    }
+    given = {"trend": trend, "order_flow": flow}  # shapes that come from the settings
+    agents = {name: build_agent(name, catalog, cadence, given.get(name)) for name in AGENTS}
     shape = OrchestratorShape(
         cap_fraction=SHARE * risk.max_position_size,
         deadband=decision.deadband,
@@ -189,7 +187,7 @@ def action_of(
         books,
         Prices(catalog),
         agents,
-        Orchestrator(catalog, WEIGHTS, cadence, shape, traded),
+        Orchestrator(catalog, dict.fromkeys(AGENTS, 1.0), cadence, shape, traded),
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
         executor,
@@ -288,7 +286,12 @@ def backtest(
     return summary
 
 
-def paper(settings: Settings, publisher: Publisher, say: Callable[[str], None]) -> "Node":
+def paper(
+    settings: Settings,
+    publisher: Publisher,
+    say: Callable[[str], None],
+    releases: Sequence[str] = (),
+) -> "Node":
     """A node that trades on paper: real time, its own tape, journal and exchange on disk."""
     if settings.feed.name == "replay":
         return _paper_replay(settings, publisher, say)
@@ -336,6 +339,8 @@ def paper(settings: Settings, publisher: Publisher, say: Callable[[str], None]) 
             tape=tape,
             feed_name=name,
             feed_detail=why,
+            say=say,
+            releases=releases,
         )
         node.perception.market.state.clock["tape"] = tape.rows
         if name == "simulated":

@@ -8,7 +8,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,13 @@ from seawall.core.errors import InvariantError, VenueUnreachableError
 from seawall.core.events import EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
 from seawall.core.ports import Feed, Playback, Publisher, Venue
-from seawall.core.records import Deposited, Digest, RunStarted, RunStopped
+from seawall.core.records import (
+    Deposited,
+    Digest,
+    OperatorCommanded,
+    RunStarted,
+    RunStopped,
+)
 from seawall.ingestion.tape import TapeWriter
 from seawall.node.action import Action, boundaries
 from seawall.node.perception import Perception
@@ -63,6 +69,9 @@ class Node:
         started: the record that opens the run; its `ts` is set when the first row comes.
         deposits: cash to be booked where the journal is new.
         feed_detail: why this feed, for the page.
+        strict: a defect ends the run instead of halting it (backtests).
+        say: tells the user when trading stops and goes on.
+        releases: breakers that the operator releases at the start.
     """
 
     def __init__(
@@ -76,6 +85,8 @@ class Node:
         feed_detail: str = "",
         progress: Callable[[int], None] | None = None,
         strict: bool = False,
+        say: Callable[[str], None] | None = None,
+        releases: Sequence[str] = (),
     ) -> None:
         self.ports = ports
         self.recorder = ports.recorder
@@ -92,6 +103,10 @@ class Node:
         self._deposits = deposits
         self._progress = progress
         self._strict = strict
+        self._say = say
+        self._said = ""
+        self._releases = releases
+        self.rows_before = 0  # rows of the tape from before this run
         self._hash = hashlib.sha256()
         self._digest_ts = 0
         self._digest_frames = 0
@@ -115,6 +130,7 @@ class Node:
 
     def run(self) -> Summary:
         """Trade until stopped; then cancel, reconcile and say what it came to."""
+        self.rows_before = self.perception.rows
         try:
             while not self._stop.is_set():
                 rows = self.ports.feed.read(WAIT_S)
@@ -140,7 +156,7 @@ class Node:
             self._begin(int(rows["recv_ts"][0]))
         at = 0
         for frames in self.perception.observe(rows):
-            opinions = self.action.opine(frames)
+            opinions = self._opine(frames)
             for first, past in boundaries(frames):
                 now = int(frames["ts"][first])
                 to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
@@ -181,6 +197,7 @@ class Node:
             self._observe(Raw(known), ts)
         if books.tally.halted:
             self.action.halt("", ts)  # what halted the last run is checked again from here on
+        self._release(ts)
         try:
             self.action.executor.recover(ts)
             self.action.reconcile(ts)
@@ -206,6 +223,14 @@ class Node:
             return False
         return True
 
+    def _opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The agents' opinions; none where one of them fails, which halts."""
+        try:
+            return self.action.opine(frames)
+        except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
+            self._halt(error, int(frames["ts"][0]))
+            return {}
+
     def _halt(self, error: Exception, now: int) -> None:
         if self._strict:
             raise error
@@ -221,12 +246,39 @@ class Node:
             self._halt(error, now)
         if self.status != "stopping":
             self.status = "recovering" if self.action.executor.behind else "trading"
+        self._tell()
         if math.isnan(self.equity_start):
             self.equity_start = self.action.equity
         self.window.mark(now, self.action)
         due = now - self._digest_ts >= MINUTE
         if due and self._boundaries - self._digest_frames >= DIGEST_FRAMES:
             self._digest(frames, now)
+
+    def _tell(self) -> None:
+        """One line where trading stops, and one where it goes on."""
+        reason = next(iter(self.action.reasons), "")
+        if self._say is not None and reason != self._said:
+            self._say(f"not trading: {reason}" if reason else "trading again")
+            self._said = reason
+
+    def _release(self, ts: int) -> None:
+        """Close the breakers that the operator has released by name; all of their keys.
+
+        Raises:
+            SeawallError: one is not open, or its cooldown is not over.
+        """
+        breakers = self.action.books.breakers
+        for name in self._releases:
+            open_ = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
+            command = OperatorCommanded(
+                ts=ts, command="release", arguments={"breaker": name}, who="command line"
+            )
+            self.recorder.record(command)
+            for key in open_ or [""]:
+                while key in [s.key for s in breakers.status() if s.since and s.name == name]:
+                    self.recorder.record(*breakers.release(name, key, ts, "command line"))
+                if not open_:
+                    breakers.release(name, key, ts, "command line")  # says that it is not open
 
     def _digest(self, frames: NDArray[Any], now: int) -> None:
         """Every minute (or 64 boundaries): where perception stands; and agreement is checked."""
@@ -260,7 +312,7 @@ class Node:
         now = self.ports.now.now()
         if self.first_ts:
             for frames in self.perception.flush():
-                self._act(frames, self.action.opine(frames), int(frames["ts"][0]))
+                self._act(frames, self._opine(frames), int(frames["ts"][0]))
             self.action.executor.goals.clear()
             self.action.executor.cancel_risk(now)
             if self._flatten:

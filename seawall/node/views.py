@@ -42,6 +42,7 @@ class Run(Protocol):
     first_ts: int
     equity_start: float
     frames: int
+    rows_before: int
 
     @property
     def now(self) -> int:
@@ -321,7 +322,7 @@ def summary_of(run: Run) -> Summary:
         mode=run.started.mode,
         started=run.first_ts,
         ended=run.perception.last_ts,
-        rows=run.perception.rows,
+        rows=run.perception.rows - run.rows_before,
         frames=run.frames,
         intents=intents,
         orders=orders,

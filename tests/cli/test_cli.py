@@ -86,7 +86,9 @@ class FakeAssembly(types.ModuleType):
         self.asked: list[Any] = []
         self.while_running: Callable[[], None] = lambda: None
 
-    def paper(self, settings: Settings, publisher: Any, say: Callable[[str], None]) -> FakeNode:
+    def paper(
+        self, settings: Settings, publisher: Any, say: Callable[[str], None], releases: Any = ()
+    ) -> FakeNode:
         self.settings = settings
         if self.trouble:
             raise self.trouble

@@ -76,7 +76,7 @@ SHAPES = {
 
 
 def fresh(name: str, frames: NDArray[Any]) -> NDArray[Any]:
-    agent = build(name, catalog(), SECOND, SHAPES[name])
+    agent = build(name, catalog(), SECOND, SHAPES.get(name))
     return agent.opine(frames, agent.start())
 
 
@@ -99,7 +99,7 @@ def test_what_comes_later_changes_no_earlier_opinion(
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 300), max_size=6))
 def test_any_split_gives_the_same_bits(name: str, seed: int, cuts: list[int]) -> None:
     frames = synthetic(seed, 100)
-    agent = build(name, catalog(), SECOND, SHAPES[name])
+    agent = build(name, catalog(), SECOND, SHAPES.get(name))
     state = agent.start()
     blocks = np.split(frames, sorted(cuts))
     pieces = np.concatenate([agent.opine(block, state) for block in blocks])

@@ -494,6 +494,25 @@ def test_a_cancel_without_an_answer_still_ends_the_order(trading):
     assert trading.states("a-1")[-2:] == [S.PENDING_CANCEL, S.CANCELED]
 
 
+def test_an_old_report_does_not_undo_a_cancel(trading):
+    resting(trading)
+    trading.venue.faults.lose_cancel = True
+    trading.aim(0)
+    trading.venue.tell(trading.venue.history[0])
+    trading.step()
+    assert trading.orders.open["a-1"].state is S.PENDING_CANCEL
+    assert trading.venue.cancels == ["a-1"]
+
+
+def test_a_cancel_that_is_refused_is_asked_about_at_once(trading):
+    resting(trading)
+    trading.venue.faults.hold_reports = True
+    trading.venue.expire("a-1")
+    trading.aim(0)
+    trading.step()
+    assert trading.orders.done[-1].state is S.EXPIRED
+
+
 def test_a_fill_that_crosses_a_cancel_is_booked(trading):
     resting(trading)
     trading.venue.faults.hold_reports = True
@@ -846,7 +865,7 @@ def now_and_then(what: st.SearchStrategy) -> st.SearchStrategy:
 
 
 MOMENTS = st.tuples(
-    now_and_then(st.one_of(st.sampled_from([Faults(), *ONE_FAULT]), FAULTS)),
+    now_and_then(st.one_of(st.just(Faults()), st.sampled_from(ONE_FAULT), FAULTS)),
     now_and_then(st.booleans()),  # blocked
     now_and_then(st.tuples(st.sampled_from([0, 1, 4, 100]), st.integers(9_900, 10_100))),
     st.one_of(st.none(), WISHES),
@@ -942,12 +961,12 @@ class AnyDay:
 
 
 @settings(
-    max_examples=60,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(MOMENTS, min_size=30, max_size=60))
+@given(st.lists(MOMENTS, min_size=60, max_size=100))
 def test_whatever_happens_on_a_day_all_comes_right(moments):
     # A list of moments rather than a state machine: Hypothesis keeps those too short to get far.
     day = AnyDay()

@@ -6,6 +6,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from seawall.core.clock import SECOND, TapeClock
@@ -24,9 +25,10 @@ EAGER = DecisionSettings(
     trend_fast_s=2, trend_slow_s=10, order_flow_halflife_s=2, minimum_hold_s=2, deadband=0.1
 )
 QUICK = Settings(mode="backtest", decision=EAGER, risk=RiskSettings(volatility_threshold=10.0))
-ONE_ASSET = MarketShape(assets=MarketShape().assets[:1], outages_per_hour=0.0, jumps_per_hour=0.0)
+LIVELY = (msgspec.structs.replace(MarketShape().assets[0], volatility=0.45),)
+ONE_ASSET = MarketShape(assets=LIVELY, outages_per_hour=0.0, jumps_per_hour=0.0)
 ONE_SOURCE = MarketShape(
-    assets=MarketShape().assets[:1],
+    assets=LIVELY,
     sources=MarketShape().sources[:1],
     outages_per_hour=0.0,
     jumps_per_hour=0.0,

@@ -252,11 +252,6 @@ def test_a_failing_agent_ends_a_backtest():
         node.run()
 
 
-@pytest.mark.xfail(
-    reason="Node.take calls Action.opine outside of any guard, and Node._act catches SeawallError "
-    "alone: what else an agent raises ends a paper run without a Halted record",
-    raises=BrokenAgentError,
-)
 def test_a_failing_agent_halts_a_paper_run_and_says_why():
     catalog, rows = tape(SHORT)
     node = node_on(catalog, rows, cuts=every(rows, 500), strict=False)
