@@ -17,7 +17,7 @@ NO_BID = -1  # best bid of an empty side
 NO_ASK = 1 << 62  # best ask of an empty side
 SMALL = bool(getattr(numba_config, "DISABLE_JIT", False))  # in plain Python a wide window is slow
 WINDOW = 1 << (8 if SMALL else 16)  # ticks in the dense window; any width gives the same books
-FAR = 1 << 14  # levels kept beyond the window, per side; the farthest are dropped first
+FAR = 1 << (7 if SMALL else 14)  # levels beyond it, per side; the farthest go first
 MARGIN = WINDOW // 8  # the window is moved when the touch comes this close to its edge
 
 LADDER = np.dtype(

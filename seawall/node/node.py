@@ -39,6 +39,7 @@ from seawall.storage.recorder import Recorder
 DIGEST_FRAMES = 64  # at least so many boundaries between two digests, at least 60 s
 VIEW_S = 0.5  # seconds of real time between two views
 WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
+WARM_ROWS = 1 << 16  # of the past at a time
 DRAIN = 10 * SECOND  # how long a stopping node waits for its orders
 
 
@@ -175,11 +176,13 @@ class Node:
 
         They go on the tape like all others.
         """
-        if self.ports.tape is not None:
-            rows = self.ports.tape.append(rows)
-        for frames in self.perception.observe(rows):
-            self.action.opine(frames)
-        self.window.note(rows)
+        for first in range(0, len(rows), WARM_ROWS):
+            part = Raw(rows[first : first + WARM_ROWS])
+            if self.ports.tape is not None:
+                part = self.ports.tape.append(part)
+            for frames in self.perception.observe(part):
+                self.action.opine(frames)
+            self.window.note(part)
 
     def _begin(self, ts: int) -> None:
         """The first row: the run starts at its time."""

@@ -415,7 +415,7 @@ def test_no_space_for_the_journal_of_a_backtest(
 
 @pytest.mark.parametrize(
     ("size", "what"),
-    [(10_000, "journal.sqlite"), (200_000, "000001.segment")],
+    [(10_000, "journal.sqlite"), (8_000_000, "000001.segment")],
     ids=["journal", "tape"],
 )
 def test_no_space_for_a_node(shell: Shell, size: int, what: str) -> None:
