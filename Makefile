@@ -1,5 +1,5 @@
 # Seawall. `make run` trades on paper, `make test` checks everything; both set up what they need.
-# Arguments go through ARGS: make run ARGS="--tape day.parquet"   make test ARGS="-k ledger"
+# Arguments go through ARGS: make run ARGS="--tape tape/night"   make test ARGS="-k ledger"
 
 SHELL := /bin/sh
 UV_VERSION := 0.13.8

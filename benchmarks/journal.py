@@ -31,9 +31,9 @@ from seawall.storage.recorder import Recorder, recover
 GROUP = 100
 SNAPSHOT_ROWS = 10_000  # rows between two snapshots
 LIVES_PER_COMMIT = 10
-SINGLE_FLOOR = (Floor(0.5, "design 7"),)
-GROUPED_FLOOR = (Floor(20, "design 7"),)
-RECOVERY_FLOOR = (Floor(3, "issue 2", at_least=False),)
+SINGLE_FLOOR = (Floor(0.5, "goal"),)
+GROUPED_FLOOR = (Floor(20, "goal"),)
+RECOVERY_FLOOR = (Floor(3, "first version", at_least=False),)
 
 
 def journal(bench: Bench) -> Iterator[Result]:

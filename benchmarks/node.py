@@ -16,7 +16,7 @@ from seawall.node import assembly
 from seawall.node.summary import Summary
 from seawall.storage.journal import MemoryJournal
 
-FLOORS = (Floor(15e6, "design 7"),)
+FLOORS = (Floor(15e6, "goal"),)
 BARS_RUNS = 3  # at most: one takes about a minute
 
 

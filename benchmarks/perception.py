@@ -11,7 +11,7 @@ from seawall.node.assembly import perception_of
 from seawall.node.perception import Perception
 
 CADENCES = (1000, 100)  # ms
-FLOORS = (Floor(5e6, "issue 2"), Floor(40e6, "design 7"))
+FLOORS = (Floor(5e6, "first version"), Floor(40e6, "goal"))
 
 
 def perception(bench: Bench) -> Iterator[Result]:

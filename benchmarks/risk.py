@@ -19,8 +19,8 @@ from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Holding, Limits, approve
 
 EQUITY = 100_000.0
-APPROVE_FLOOR = (Floor(20, "design 7", at_least=False),)
-CHECK_FLOOR = (Floor(1, "design 7", at_least=False),)
+APPROVE_FLOOR = (Floor(20, "goal", at_least=False),)
+CHECK_FLOOR = (Floor(1, "goal", at_least=False),)
 
 
 def risk(bench: Bench) -> Iterator[Result]:
