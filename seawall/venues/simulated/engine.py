@@ -7,10 +7,10 @@ out. At equal times the tape goes first, so a request at T is applied once the t
 
 import gc
 import heapq
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,11 +20,12 @@ from seawall.core.events import Raw, Side
 from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
 from seawall.core.orders import Fill, Order, OrderReport, OrderState, OrderType, Report, TimeInForce
 from seawall.core.randomness import generator
-from seawall.venues.simulated import funds, kernels
+from seawall.venues.simulated import funds, kernels, standing
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Working
-from seawall.venues.simulated.log import Entry, Log, Opened, Reported, Requested
+from seawall.venues.simulated.log import Log, Opened, Reported, Requested
 from seawall.venues.simulated.shape import VenueShape
+from seawall.venues.simulated.told import Past, Told
 
 LONGEST_ID = 64
 _NEVER = (1 << 63) - 1
@@ -55,16 +56,17 @@ class Engine:
         self._index = {
             i.name: k for k, i in enumerate(catalog.instruments) if i.name in catalog.primary
         }
-        self._orders: dict[str, Working] = {}  # all that ever were
+        self._orders: dict[str, Working] = {}  # all, less those that the last checkpoint ended
         self._live: dict[str, Working] = {}
         self._timers: list[tuple[int, int, Requested | Working]] = []
         self._numbers = 0
         self._in_flight = 0
         self._last_arrival = 0
-        self._reports: list[Report] = []
-        self._due: list[int] = []
-        self._fills: list[Fill] = []
-        self._batch: list[Entry] = []
+        self._said = 0  # the latest time in the log
+        self._told = Told(log)
+        self._requests: list[Requested] = []  # since the last checkpoint, or of open orders
+        self._opened: Opened | None = None
+        self._batch: list[Reported] = []
         self._failed = False
         if log is not None:
             collecting = gc.isenabled()
@@ -126,12 +128,17 @@ class Engine:
         self._must_stand()
         if client_ids is None:
             return [working.report for working in self._live.values()]
-        return [self._orders[name].report for name in client_ids if name in self._orders]
+        found = (self._report_of(name) for name in client_ids)
+        return [report for report in found if report is not None]
 
-    def fills(self, after: int) -> list[Fill]:
-        """Fills whose report sequence is greater than `after`, in order."""
+    def _report_of(self, client_id: str) -> OrderReport | None:
+        working = self._orders.get(client_id)
+        return self._told.last_of(client_id) if working is None else working.report
+
+    def fills(self, after: int, most: int | None = None) -> list[Fill]:
+        """Fills whose report sequence is greater than `after`, in order; the first `most`."""
         self._must_stand()
-        return self._fills[bisect_right(self._fills, after, key=lambda fill: fill.sequence) :]
+        return self._told.fills(after, most)
 
     def balances(self) -> Mapping[str, int]:
         """Asset → smallest units."""
@@ -143,19 +150,23 @@ class Engine:
         self._must_stand()
         return {name: held.lots for name, held in self.accounts.positions.items() if held.lots}
 
-    def reports(self, after: int, until: int) -> list[Report]:
+    def reports(self, after: int, until: int, most: int | None = None) -> list[Report]:
         """Reports with a sequence greater than `after` that have reached the node by `until`.
+
+        Args:
+            most: no more than so many, the first ones.
 
         Raises:
             InvariantError: the node has reports that were never made here.
         """
         self._must_stand()
-        if after > len(self._reports):
+        made = len(self._told.due)
+        if after > made:
             raise InvariantError(
-                f"the node has report {after} of the exchange, which made {len(self._reports)}: "
+                f"the node has report {after} of the exchange, which made {made}: "
                 "its log is another one or has lost its end; do not trade on, compare both"
             )
-        return self._reports[after : bisect_right(self._due, until, lo=after)]
+        return self._told.between(after, until, most)
 
     # --- time and the market ---
 
@@ -181,8 +192,10 @@ class Engine:
         self.now = until
         if self._batch:
             if self._log is not None:
-                self._log.append(self._batch)
+                at = self._log.append(self._batch)
+                self._told.framed(at, len(self._batch), self._batch[0].report.sequence)
             self._batch = []
+        self._mark()
         self._failed = False
 
     def _must_stand(self) -> None:
@@ -211,15 +224,15 @@ class Engine:
                 self._finish(timer, OrderState.EXPIRED, ts, "its time is over")
             return
         self._in_flight -= 1
-        old = self._orders[timer.client_id]
-        if timer.action == "place":
-            self._arrive(old, ts)
-        elif timer.action == "cancel":
-            if not old.report.state.final:
+        old = self._live.get(timer.client_id)
+        if timer.action == "cancel":
+            if old is not None:
                 self._finish(old, OrderState.CANCELED, ts, "cancelled")
+        elif timer.action == "place":
+            self._arrive(self._orders[timer.client_id], ts)
         elif timer.order is not None:
             new = self._orders[timer.order.client_id]
-            if old.report.state.final:
+            if old is None:
                 self._finish(new, OrderState.REJECTED, ts, f"{timer.client_id} is no longer open")
                 return
             self._finish(old, OrderState.CANCELED, ts, f"replaced by {new.order.client_id}")
@@ -239,7 +252,10 @@ class Engine:
                 not 0 < len(order.client_id) <= LONGEST_ID,
                 f"a client id has 1 to {LONGEST_ID} characters",
             ),
-            (order.client_id in self._orders, "this client id was used before"),
+            (
+                order.client_id in self._orders or order.client_id in self._told.ended,
+                "this client id was used before",
+            ),
             (index < 0, "no such instrument is traded here"),
             (order.size <= 0, "the size must be above 0 lots"),
             (order.side not in (Side.BUY, Side.SELL), "the side must be BUY or SELL"),
@@ -267,8 +283,8 @@ class Engine:
                 raise OrderRefusedError(f"order {order.client_id} on {order.instrument}: {reason}")
 
     def _known(self, client_id: str, instrument: str) -> None:
-        working = self._orders.get(client_id)
-        if working is None or working.order.instrument != instrument or self._failed:
+        report = self._report_of(client_id)
+        if report is None or report.instrument != instrument or self._failed:
             reason = _FAILED if self._failed else "no such order is known"
             raise OrderRefusedError(f"order {client_id} on {instrument}: {reason}")
 
@@ -285,13 +301,17 @@ class Engine:
 
     def _accept(self, request: Requested) -> None:
         if self._log is not None:
-            self._log.append([request])
+            at = self._log.append([request])
+            self._told.framed(at, 1, len(self._told.due) + 1)
         self._take_in(request)
         self._send(request)
 
     def _take_in(self, request: Requested) -> None:
         """The order exists from here on."""
         self._last_arrival = max(self._last_arrival, request.arrival)
+        self._said = max(self._said, request.ts)
+        if self._log is not None:
+            self._requests.append(request)
         order = request.order
         if order is None:
             return
@@ -401,7 +421,7 @@ class Engine:
         value = instrument.value(price, lots)
         rate = self.shape.maker_fee_ppm if maker else self.shape.taker_fee_ppm
         fee = money.fee(value, rate)
-        sequence = len(self._reports) + 1
+        sequence = len(self._told.due) + 1
         fill = Fill(
             sequence=sequence,
             fill_id=f"{sequence}",
@@ -445,7 +465,7 @@ class Engine:
 
     def _report(self, working: Working, state: OrderState, ts: int, reason: str = "") -> None:
         report = OrderReport(
-            sequence=len(self._reports) + 1,
+            sequence=len(self._told.due) + 1,
             client_id=working.order.client_id,
             instrument=working.order.instrument,
             state=state,
@@ -457,48 +477,91 @@ class Engine:
         self._tell(report, working, ts)
 
     def _tell(self, report: Report, working: Working, ts: int) -> None:
-        due = max(ts + working.response, self._due[-1] if self._due else 0)
+        last = self._told.due[-1] if self._told.due else 0
+        due = max(ts + working.response, last)
         self._keep(report, due)
         if self._log is not None:
             self._batch.append(Reported(report=report, due=due))
 
     def _keep(self, report: Report, due: int) -> None:
-        self._reports.append(report)
-        self._due.append(due)
-        if isinstance(report, Fill):
-            self._fills.append(report)
+        self._told.keep(report, due)
+        self._said = max(self._said, report.ts)
 
-    # --- from the log ---
+    # --- to and from the log ---
+
+    def _mark(self) -> None:
+        """Write a checkpoint when one is due, and let go of what has come to an end."""
+        log, opened = self._log, self._opened
+        if log is None or opened is None or self._told.unmarked < log.mark_every:
+            return
+        live = self._live
+        requests = standing.concerning(self._requests, live)
+        state = standing.Standing(
+            opened=opened,
+            said=self._said,
+            last_arrival=self._last_arrival,
+            balances=standing.balances_of(self.accounts),
+            positions=standing.positions_of(self.accounts),
+            requests=requests,
+            live=[(working.filled, working.report) for working in live.values()],
+        )
+        ended = [w.report for name, w in self._orders.items() if name not in live]
+        self._told.unmarked = 0
+        if log.mark(self._told.past(ended), state):
+            self._told.archive(ended, log.end)
+            self._requests = requests
+            self._orders = dict(live)
+
+    def _restore(self, log: Log) -> int:
+        """Take over the newest checkpoint; returns the byte of the log to go on from."""
+        marks = log.take_marks()
+        try:
+            pasts = [msgspec.msgpack.decode(mark.past, type=Past) for mark in marks]
+            state = msgspec.msgpack.decode(marks[-1].state, type=standing.Standing)
+        except (IndexError, msgspec.MsgspecError):  # there is none, or it is of another version
+            log.forget_marks()
+            return 0
+        self._told.restore(pasts, marks[-1].end)
+        self._opened = state.opened
+        self.accounts = standing.accounts_of(state.balances, state.positions)
+        for request in state.requests:
+            self._take_in(request)
+        for filled, report in state.live:
+            working = self._live[report.client_id]
+            working.filled, working.report = filled, report
+        self._said, self._last_arrival = state.said, state.last_arrival
+        return marks[-1].end
 
     def _open(self, log: Log) -> None:
         """Take over what the log holds, then open for business."""
-        opened: Opened | None = None
-        known: dict[str, Instrument] = {}
-        requests: list[Requested] = []
-        for entry in log.entries():
-            if isinstance(entry, Opened):
-                if opened is None:
-                    self.accounts = Accounts(entry.shape.balances)
-                opened = entry
-                known = {i.name: i for i in entry.instruments}
-            elif isinstance(entry, Requested):
-                self._take_in(entry)
-                requests.append(entry)
-                self.now = max(self.now, entry.ts)
-            else:
-                self._fold(entry, known)
+        begin = self._restore(log)
+        known = {i.name: i for i in self._opened.instruments} if self._opened else {}
+        for at, entries in log.frames(begin, log.end):
+            self._told.framed(at, len(entries), len(self._told.due) + 1)
+            for entry in entries:
+                if isinstance(entry, Reported):
+                    self._fold(entry, known)
+                elif isinstance(entry, Requested):
+                    self._take_in(entry)
+                else:
+                    if self._opened is None:
+                        self.accounts = Accounts(entry.shape.balances)
+                    self._opened = entry
+                    known = {i.name: i for i in entry.instruments}
+        self.now = self._said
         self._must_fit(log, known)
-        for request in requests:
+        for request in self._requests:
             self._resume(request)
         here = Opened(shape=self.shape, instruments=self.catalog.instruments)
-        if opened != here:
-            log.append([here])
+        if self._opened != here:
+            self._told.framed(log.append([here]), 1, len(self._told.due) + 1)
+            self._opened = here
+        self._mark()
 
     def _fold(self, entry: Reported, known: Mapping[str, Instrument]) -> None:
         report = entry.report
         working = self._orders[report.client_id]
         self._keep(report, entry.due)
-        self.now = max(self.now, report.ts)
         if isinstance(report, Fill):
             instrument = known[report.instrument]
             value = instrument.value(report.price, report.size)
@@ -530,5 +593,5 @@ class Engine:
                 self.desk.rest(working, self._open_size(working), queue=kernels.FAR_BACK)
                 if working.order.time_in_force is TimeInForce.GTD:
                     self._set_timer(working.order.expires, working)
-        elif not self._orders[request.client_id].report.state.final:
+        elif request.client_id in self._live:
             self._send(request)

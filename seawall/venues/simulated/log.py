@@ -2,6 +2,7 @@
 
 A file of frames, each a list of entries that stand or fall together, chained by CRC-32. A frame is
 with the operating system before anything in it is told, so a killed process loses nothing it said.
+Beside it lies a file of marks (see marks.py), from which a start goes on.
 """
 
 import contextlib
@@ -19,9 +20,12 @@ import msgspec
 from seawall.core.errors import StoreError
 from seawall.core.instruments import Instrument
 from seawall.core.orders import Order, Report
+from seawall.venues.simulated.marks import Mark, Marks
 from seawall.venues.simulated.shape import VenueShape
 
 MAGIC = b"SWVENUE1"
+MARK_EVERY = 10_000  # entries
+_CHUNK = 1 << 20
 _HEADER = struct.Struct("<III")  # length of the payload, its CRC, CRC of these two; both chained
 
 
@@ -66,16 +70,19 @@ class Log:
     Args:
         path: the file, made if it is not there.
         sync: also wait for the disk after each frame (survives a power cut, not only a kill).
+        mark_every: entries after which a checkpoint is due.
 
     Raises:
         StoreError: the file cannot be opened, is in use, or is damaged before its last frame.
     """
 
-    def __init__(self, path: Path, sync: bool = False) -> None:
+    def __init__(self, path: Path, sync: bool = False, mark_every: int = MARK_EVERY) -> None:
         self.path = path
+        self.mark_every = mark_every
         self._sync = sync
         self._encoder = msgspec.msgpack.Encoder()
         self._chain = 0
+        self._whole = 0
         self._broken = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +93,7 @@ class Log:
             ) from None
         try:
             self._lock()
+            self._marks = Marks(path.with_name(f"{path.name}.marks"))
             self._end = self._recover()
         except BaseException:
             os.close(self._file)
@@ -108,21 +116,51 @@ class Log:
                 raise self._damage(0)
             os.ftruncate(self._file, 0)
             self._put(MAGIC, 0)
+            self._marks.keep(0)
+            self._whole = zlib.crc32(MAGIC)
             return len(MAGIC)
         if os.pread(self._file, len(MAGIC), 0) != MAGIC:
             raise StoreError(
                 f"venue log {self.path}: this is not a venue's log; choose another file"
             )
-        end = len(MAGIC)
-        for at, length, payload_crc in self._frames():
+        begin, self._chain = self._check_marks(size)
+        end = begin
+        for at, length, payload_crc in self._scan(begin, self._chain):
             end, self._chain = at + length, payload_crc
+        self._whole = self._crc(begin, end, self._whole)
         if end < size:
             os.ftruncate(self._file, end)
         return end
 
-    def _frames(self) -> Iterator[tuple[int, int, int]]:
+    def _check_marks(self, size: int) -> tuple[int, int]:
+        """Where the newest mark that holds ends, and its chain."""
+        end, chain, good = 0, 0, 0
+        whole = 0
+        for mark in self._marks.good:
+            if not max(end, len(MAGIC)) <= mark.end <= size:
+                break
+            whole = self._crc(end, mark.end, whole)
+            if whole != mark.whole:
+                break
+            end, chain, self._whole = mark.end, mark.chain, whole
+            good += 1
+        self._marks.keep(good)
+        if not good:
+            self._whole = zlib.crc32(MAGIC)
+        return max(end, len(MAGIC)), chain
+
+    def _crc(self, begin: int, end: int, crc: int) -> int:
+        """CRC-32 of the file's bytes from `begin` to `end`, going on from `crc`."""
+        while begin < end:
+            data = os.pread(self._file, min(_CHUNK, end - begin), begin)
+            if not data:
+                break
+            crc = zlib.crc32(data, crc)
+            begin += len(data)
+        return crc
+
+    def _scan(self, at: int, chain: int) -> Iterator[tuple[int, int, int]]:
         """(begin, length, CRC) of each whole payload, up to the file's end or a torn tail."""
-        at, chain = len(MAGIC), 0
         with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as data:
             size = len(data)
             while size - at >= _HEADER.size:
@@ -145,28 +183,66 @@ class Log:
             "with a new file"
         )
 
+    @property
+    def end(self) -> int:
+        """Bytes that are written."""
+        return self._end
+
     def entries(self) -> Iterator[Entry]:
         """Everything in the log, in order.
 
         Raises:
             StoreError: an entry cannot be read by this version.
         """
-        at = len(MAGIC)
+        for _, entries in self.frames(len(MAGIC), self._end):
+            yield from entries
+
+    def frames(self, begin: int, end: int) -> Iterator[tuple[int, list[Entry]]]:
+        """The frames from byte `begin` to byte `end`: where each begins, and its entries.
+
+        Raises:
+            StoreError: an entry cannot be read by this version.
+        """
+        at = max(begin, len(MAGIC))
         with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as whole, memoryview(whole) as data:
-            while at < self._end:  # the CRCs were checked when the log was opened
+            while at < end:  # the CRCs were checked when the log was opened
                 length = _HEADER.unpack_from(data, at)[0]
-                body = at + _HEADER.size
+                start, body = at, at + _HEADER.size
                 at = body + length
                 try:
-                    yield from _DECODER.decode(data[body:at])
+                    yield start, _DECODER.decode(data[body:at])
                 except msgspec.DecodeError as error:
                     raise StoreError(
                         f"venue log {self.path}: the frame that ends at byte {at} cannot be read "
                         f"({error}); it was written by another version"
                     ) from None
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def take_marks(self) -> list[Mark]:
+        """The checkpoints that hold, oldest first; told once."""
+        marks, self._marks.good = self._marks.good, []
+        return marks
+
+    def forget_marks(self) -> None:
+        """They cannot be read by this version; the next one is the first."""
+        self._marks.keep(0)
+
+    def mark(self, past: msgspec.Struct, state: msgspec.Struct) -> bool:
+        """Add a checkpoint of all that was appended; False when it cannot be written."""
+        return self._marks.write(
+            Mark(
+                end=self._end,
+                chain=self._chain,
+                whole=self._whole,
+                past=msgspec.Raw(self._encoder.encode(past)),
+                state=msgspec.Raw(self._encoder.encode(state)),
+            )
+        )
+
+    def append(self, entries: Sequence[Entry]) -> int:
         """Add entries as one frame: after a crash all of them are there, or none.
+
+        Returns:
+            The byte at which the frame begins.
 
         Raises:
             StoreError: they could not be written, nor can anything after them.
@@ -177,9 +253,12 @@ class Log:
         payload_crc = zlib.crc32(payload, self._chain)
         start = struct.pack("<II", len(payload), payload_crc)
         frame = start + struct.pack("<I", zlib.crc32(start, self._chain)) + payload
-        self._put(frame, self._end)
+        begin = self._end
+        self._put(frame, begin)
         self._end += len(frame)
         self._chain = payload_crc
+        self._whole = zlib.crc32(frame, self._whole)
+        return begin
 
     def _put(self, data: bytes, at: int) -> None:
         try:

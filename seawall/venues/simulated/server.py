@@ -22,7 +22,7 @@ from seawall.core.errors import OrderRefusedError, PortInUseError, SeawallError,
 from seawall.core.events import EVENT, Raw
 from seawall.venues.simulated import wire
 from seawall.venues.simulated.engine import Engine
-from seawall.venues.simulated.log import Log
+from seawall.venues.simulated.log import MARK_EVERY, Log
 
 _SLOWEST_READER = 10.0  # seconds that a node may leave a reply unread
 _CHUNK = 1 << 20
@@ -33,16 +33,19 @@ class Server:
 
     Args:
         address: see wire.place_of; port 0 takes any free one.
-        log: the exchange's log.
+        log: the exchange's log. mark_every: entries between its checkpoints.
 
     Raises:
         PortInUseError: the address is taken. StoreError: the log is unusable.
     """
 
-    def __init__(self, address: str, log: Path, sync: bool = False) -> None:
+    def __init__(
+        self, address: str, log: Path, sync: bool = False, mark_every: int = MARK_EVERY
+    ) -> None:
         self._path = log
         self._sync = sync
-        self._log = Log(log, sync)
+        self._mark_every = mark_every
+        self._log = Log(log, sync, mark_every)
         self._engine: Engine | None = None
         self._terms: wire.Hello | None = None
         self._node: socket.socket | None = None
@@ -130,7 +133,7 @@ class Server:
                 rows = np.frombuffer(request.rows, dtype=EVENT)
                 return engine.observe(Raw(rows), request.until)
             case wire.Poll():
-                return engine.reports(request.after, request.until)[: wire.REPORTS_AT_ONCE]
+                return engine.reports(request.after, request.until, wire.REPORTS_AT_ONCE)
             case wire.Place():
                 return engine.place(request.order, request.ts)
             case wire.Cancel():
@@ -140,7 +143,7 @@ class Server:
             case wire.Orders():
                 return engine.orders(request.client_ids)
             case wire.Fills():
-                return engine.fills(request.after)[: wire.REPORTS_AT_ONCE]
+                return engine.fills(request.after, wire.REPORTS_AT_ONCE)
             case wire.Balances():
                 return engine.balances()
         return engine.positions()
@@ -150,7 +153,7 @@ class Server:
         if self._engine is None or hello != self._terms:
             self._engine = None
             self._log.close()
-            self._log = Log(self._path, self._sync)
+            self._log = Log(self._path, self._sync, self._mark_every)
             self._engine = Engine(hello.catalog.check(), hello.shape, self._log)
             self._terms = hello
         self._engine.void()
@@ -199,6 +202,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listen", required=True, help="unix:/path or tcp:127.0.0.1:PORT")
     parser.add_argument("--log", required=True, type=Path, help="the exchange's own log")
     parser.add_argument("--sync", action="store_true", help="wait for the disk after each entry")
+    parser.add_argument(
+        "--mark-every", type=int, default=MARK_EVERY, help="entries between two checkpoints"
+    )
     given = parser.parse_args(arguments)
     stop, wake = socket.socketpair()
     wake.setblocking(False)
@@ -206,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: None)  # the wake-up byte below is what counts
     signal.set_wakeup_fd(wake.fileno())
     try:
-        server = Server(given.listen, given.log, given.sync)
+        server = Server(given.listen, given.log, given.sync, given.mark_every)
         try:
             sys.stdout.write(f"ready {server.address}\n")
             sys.stdout.flush()

@@ -47,9 +47,9 @@ MODULE = "seawall.venues.simulated.server"
 class Process:
     """A running exchange."""
 
-    def __init__(self, log: Path, listen: str) -> None:
+    def __init__(self, log: Path, listen: str, *more: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, "--listen", listen, "--log", str(log)],
+            [sys.executable, "-m", MODULE, "--listen", listen, "--log", str(log), *more],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
