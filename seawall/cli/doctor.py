@@ -191,7 +191,7 @@ def kernels(package: Path) -> Check:
 
 
 def _has_kernels(path: Path) -> bool:
-    return b"\n@njit(" in path.read_bytes()
+    return b"\n@njit(" in b"\n" + path.read_bytes()
 
 
 def _compiled(path: Path, suffix: str) -> bool:
