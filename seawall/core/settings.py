@@ -216,9 +216,9 @@ class DecisionSettings(Section):
 
     trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
     trend_slow_s: float = Field(default=600.0, ge=1, le=2_592_000)
-    deadband: float = Field(default=0.25, ge=0, le=1)
+    deadband: float = Field(default=0.15, ge=0, le=1)
     order_flow_halflife_s: float = Field(default=30.0, ge=1, le=86_400)
-    minimum_hold_s: float = Field(default=60.0, ge=0, le=86_400)
+    minimum_hold_s: float = Field(default=30.0, ge=0, le=86_400)
     instruments: Instruments = ()
 
     @model_validator(mode="after")

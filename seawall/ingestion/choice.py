@@ -3,6 +3,7 @@
 What was chosen, and why, is said in one line.
 """
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -48,5 +49,7 @@ def choose(
 
 
 def reason(failure: FeedError) -> str:
-    """What failed, without the title and the advice that the live feed's message carries."""
-    return str(failure).removeprefix("live feed: ").split("; ", 1)[0]
+    """What failed and who did not answer; what each exchange said is told by `--feed live`."""
+    what, _, words = str(failure).removeprefix("live feed: ").split("; ", 1)[0].partition(" (")
+    names = re.findall(r"(?:^|, )(\w+): ", words)
+    return f"{what} ({', '.join(names)})" if names else what

@@ -107,7 +107,7 @@ export function Header({ connection }: { connection: Connection }) {
         <Tile label="Mode" testId="mode" ts={view.now} below={<>up {duration(view.uptime_s === null ? null : view.uptime_s * 1_000)}</>}>
           {view.mode ?? UNKNOWN}
         </Tile>
-        <Tile label="Feed" testId="feed" ts={view.now} wide below={<span title={view.feed.detail ?? ""}>{view.feed.detail || "no remark"}</span>}>
+        <Tile label="Feed" testId="feed" ts={view.now} wide below={<span class="clamped" title={view.feed.detail ?? ""}>{view.feed.detail || "no remark"}</span>}>
           {view.feed.name ?? UNKNOWN}
         </Tile>
         <Tile label="Journal" testId="journal" ts={view.now} below={<>hash <code title={view.journal.hash ?? ""}>{view.journal.hash?.slice(0, 8) ?? UNKNOWN}</code></>}>
