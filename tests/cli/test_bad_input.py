@@ -427,7 +427,7 @@ def test_no_space_for_a_node(shell: Shell, size: int, what: str) -> None:
         assert opened.rows > 0
     resumed = shell(*SIMULATED, "--duration", "1", "--json")
     assert resumed.code == 0
-    assert resumed.json["breakers"] == []
+    assert resumed.json["journal_rows"] > 0
 
 
 @pytest.fixture
