@@ -294,6 +294,10 @@ def paper(
 ) -> "Node":
     """A node that trades on paper: real time, its own tape, journal and exchange on disk."""
     if settings.feed.name == "replay":
+        if releases:
+            raise SettingError(
+                "--release is for a run that goes on; a replay starts with all breakers closed"
+            )
         return _paper_replay(settings, publisher, say)
     from seawall.ingestion.choice import choose
     from seawall.ingestion.tape import TapeWriter

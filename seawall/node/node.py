@@ -272,16 +272,17 @@ class Node:
         """
         breakers = self.action.books.breakers
         for name in self._releases:
-            open_ = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
-            command = OperatorCommanded(
-                ts=ts, command="release", arguments={"breaker": name}, who="command line"
+            said = {"breaker": name}
+            self.recorder.record(
+                OperatorCommanded(ts=ts, command="release", arguments=said, who="command line")
             )
-            self.recorder.record(command)
-            for key in open_ or [""]:
-                while key in [s.key for s in breakers.status() if s.since and s.name == name]:
-                    self.recorder.record(*breakers.release(name, key, ts, "command line"))
-                if not open_:
-                    breakers.release(name, key, ts, "command line")  # says that it is not open
+            stopped = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
+            for key in stopped or [""]:
+                state = ""
+                while state != "CLOSED":  # through HALF_OPEN
+                    (change,) = breakers.release(name, key, ts, "command line")
+                    self.recorder.record(change)
+                    state = change.state
 
     def _digest(self, frames: NDArray[Any], now: int) -> None:
         """Every minute (or 64 boundaries): where perception stands; and agreement is checked."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from seawall.core.clock import MINUTE, SECOND
+from seawall.core.errors import SeawallError
 from seawall.core.intents import Target
 from seawall.core.records import (
     BreakerChanged,
@@ -13,6 +14,7 @@ from seawall.core.records import (
     FillBooked,
     Halted,
     IntentRefused,
+    OperatorCommanded,
     OrderCreated,
     RunStarted,
     RunStopped,
@@ -338,6 +340,42 @@ def test_a_drawdown_halts_for_good():
     assert opened < START + 270 * SECOND
     assert grows(node, opened - 1) == []
     assert any("breaker drawdown is OPEN" in reason for reason in node.action.blocks())
+
+
+def fallen() -> MemoryJournal:
+    """A journal in which the drawdown breaker opened an hour before the tape."""
+    journal, hour_ago = MemoryJournal(), START - 60 * MINUTE
+    opened = BreakerChanged(
+        ts=hour_ago,
+        name="drawdown",
+        scope="portfolio",
+        key="",
+        state="OPEN",
+        measure=0.3,
+        threshold=0.2,
+        reason="fell",
+        since=hour_ago,
+    )
+    journal.append([opened])
+    return journal
+
+
+def test_only_an_operator_releases_a_drawdown():
+    waiting = node_on(*tape(SHORT), journal=fallen())
+    waiting.run()
+    assert moves(waiting, "drawdown") == [("", "OPEN")]
+    assert any("drawdown is OPEN" in reason for reason in waiting.action.blocks())
+    released = node_on(*tape(SHORT), journal=fallen(), releases=("drawdown",))
+    released.run()
+    assert moves(released, "drawdown") == [("", "OPEN"), ("", "HALF_OPEN"), ("", "CLOSED")]
+    assert released.action.blocks() == []
+    (command,) = records(released, OperatorCommanded)
+    assert (command.command, command.arguments) == ("release", {"breaker": "drawdown"})
+
+
+def test_a_breaker_that_is_not_open_cannot_be_released():
+    with pytest.raises(SeawallError, match="drawdown is not open"):
+        node_on(*tape(SHORT), releases=("drawdown",)).run()
 
 
 @pytest.mark.parametrize("liar", range(5))
