@@ -6,6 +6,7 @@ from typing import Protocol
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
 YEAR = 365 * 24 * 3600 * SECOND  # crypto trades every day (DEFINITIONS 7)
 
 

@@ -1,4 +1,4 @@
-"""The first estimator: EWMA location and scale per book; robust ones take its place later."""
+"""How large is normal: EWMA location and scale of each group's consensus return."""
 
 from typing import Any
 
@@ -25,16 +25,18 @@ def decay(halflife_s: float, cadence_ns: int) -> float:
 
 
 class Moments:
-    """Fills the frames' columns `location` and `scale`; causal, carry in `state`."""
+    """Fills the rows' columns of estimation; causal, carry in `state`."""
 
-    def __init__(self, books: int, shape: MomentsShape, cadence_ns: int) -> None:
+    def __init__(self, groups: int, shape: MomentsShape, cadence_ns: int) -> None:
         self.state = kernels.MomentsState(
-            np.zeros(books),
-            np.zeros(books),
-            np.zeros(books),
+            np.zeros(groups),
+            np.zeros(groups),
+            np.zeros(groups),
+            np.zeros(groups),
+            np.zeros(groups),
             np.array([decay(shape.halflife_s, cadence_ns)]),
         )
 
-    def observe(self, frames: NDArray[Any]) -> None:
-        """Take in frames (dtype FRAME, in order) and fill in their columns."""
-        kernels.run(self.state, frames)
+    def observe(self, rows: NDArray[Any]) -> None:
+        """Take in rows (dtype CONSENSUS, in order) and fill in their columns."""
+        kernels.run(self.state, rows)
