@@ -1,4 +1,4 @@
-"""Which rows of the tape are believed: sequence, rate, clock, price band; counted by reason."""
+"""Which rows are believed: signature, sequence, rate, clock, price band; counted by reason."""
 
 from seawall.admission.admission import Admission, AdmissionShape, Reason
 

@@ -32,6 +32,10 @@ class Reason(IntEnum):
     MALFORMED = kernels.MALFORMED  # impossible price, size or side
     CROSSED = kernels.CROSSED  # bid at or above ask
     PRICE_BAND = kernels.PRICE_BAND  # would set the touch outside the verdict's band
+    UNSIGNED = kernels.UNSIGNED  # of a source that signs, and came without a signature
+    FORGED = kernels.FORGED  # its signature is bad, or it speaks for another source
+    REPLAYED = kernels.REPLAYED  # signed once, and sent again
+    REORDERED = kernels.REORDERED  # signed, and overtaken by a later batch
 
 
 class AdmissionShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class Admission:
         limits["epoch_ns"] = EPOCH
         per_source = np.zeros(sources, kernels.SOURCE)
         per_source["tokens"] = shape.burst_rows * 1_000_000_000
+        signing = np.array([bool(source.signature) for source in catalog.sources], bool)
+        per_source["marks"] = np.where(signing, kernels.IS_SIGNED, 0)
         per_book = np.zeros(books, kernels.BOOK)
         for field in ("depth", "trade", "quote", "bar"):
             per_book[field] = -1

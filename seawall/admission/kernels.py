@@ -12,10 +12,13 @@ from numba import njit
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_CLOSE, DOWN, TICK = range(1, 11)
 BEGIN = 1
 END = 2
+IS_SIGNED, IS_FORGED, IS_REPLAYED, IS_REORDERED = 8, 16, 32, 64
+MARKS = 120  # all four
 
 ADMITTED, UNREGISTERED, BANNED, UNTRUSTED, RATE, QUOTA, STALE, CLOCK_STEP = range(8)
 DUPLICATE, GAP, MALFORMED, CROSSED, PRICE_BAND = range(8, 13)
-REASONS = 13
+UNSIGNED, FORGED, REPLAYED, REORDERED = range(13, 17)
+REASONS = 17
 
 SETTLING = 10_000_000_000  # ns in which a new source's least delay is still being found
 DRIFT_PPM = 100  # a clock may run this much faster than ours before its rows look late
@@ -35,6 +38,7 @@ SOURCE = np.dtype(
         ("admitted", "<i8"),
         ("last_ts", "<i8"),
         ("seen", "<i8"),  # when the envelope began, 0 while there is none
+        ("marks", "<i8"),  # what its rows must carry: IS_SIGNED where it signs, else 0
     ]
 )
 
@@ -82,6 +86,22 @@ class AdmissionState(NamedTuple):
     sources: np.ndarray
     books: np.ndarray
     refused: np.ndarray
+
+
+@njit(cache=True)
+def check_marks(marks):
+    """Why a row is refused whose marks are not those of its source.
+
+    A good signature that nobody asked for harms nothing; a bad mark is refused of any source,
+    so that no forged batch can speak for a source that does not sign.
+    """
+    if marks & IS_FORGED:
+        return FORGED
+    if marks & IS_REPLAYED:
+        return REPLAYED
+    if marks & IS_REORDERED:
+        return REORDERED
+    return ADMITTED if marks & IS_SIGNED else UNSIGNED
 
 
 @njit(cache=True)
@@ -246,7 +266,15 @@ def check(limits, verdict, source, book, row):
     """One row of a registered book: its reason, 0 where it is admitted.
 
     Takes records only, because a compiled call copies the header of each array that it is given.
+    A row that its source cannot be shown to have sent is refused before anything is touched: it
+    costs the source neither rate nor trust and leaves the book as good as it was, because anybody
+    can send such rows. What was lost beneath them shows in the sequence of the next honest ones.
     """
+    marks = row["flags"] & MARKS
+    if marks != source["marks"]:
+        reason = check_marks(marks)
+        if reason != ADMITTED:
+            return reason
     kind = row["kind"]
     source["last_ts"] = row["recv_ts"]
     if kind == DOWN:

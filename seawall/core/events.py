@@ -69,6 +69,10 @@ class EventFlag(IntFlag):
     BEGIN = 1  # first row of its message
     END = 2  # last row of its message
     RECORDED_LATE = 4  # recv_ts was raised at recording to keep the tape monotone
+    SIGNED = 8  # the signature of its batch was good (set by ingestion alone, as the next three)
+    FORGED = 16  # a bad signature, another source's row, or a batch that is no whole messages
+    REPLAYED = 32  # its batch has been seen, or is too old to tell
+    REORDERED = 64  # its batch comes after a later one
 
 
 Raw = NewType("Raw", NDArray[Any])

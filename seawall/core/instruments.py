@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from seawall.core.errors import DataError
 
+SIGNATURES = ("", "hmac-sha256", "ed25519")  # how a source may sign; "" does not
 PRODUCT_LIMIT = 1 << 62  # |ticks x lots| must fit in int64 with room for a sum
 
 
@@ -143,6 +144,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     venue: str
     bar_span: int = 0  # ns; > 0 where the source sends bars
+    signature: str = ""  # of SIGNATURES; where it is set, nothing unsigned of it is admitted
 
 
 class Catalog(msgspec.Struct, frozen=True, dict=True):
@@ -166,6 +168,12 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
             raise DataError(
                 "catalog: an instrument or a source is named twice; give each its own name"
             )
+        for source in self.sources:
+            if source.signature not in SIGNATURES:
+                raise DataError(
+                    f"source {source.name}: there is no signature {source.signature!r}; use "
+                    "hmac-sha256 or ed25519, or leave it out"
+                )
         for instrument_index, source_index in self.books:
             if not (0 <= instrument_index < len(names) and 0 <= source_index < len(self.sources)):
                 raise DataError("catalog: a book names an instrument or a source that is not in it")

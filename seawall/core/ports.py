@@ -6,6 +6,7 @@ The same node runs live, on paper and in a backtest; only what stands behind the
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from seawall.core.commands import Command
 from seawall.core.events import Raw, Side
 from seawall.core.instruments import Catalog
 from seawall.core.orders import Fill, Order, OrderReport, Report
@@ -89,7 +90,17 @@ class Playback(Protocol):
 class Secrets(Protocol):
     """Where keys are kept."""
 
-    def get(self, name: str) -> str | None: ...
+    def get(self, name: str) -> str | None:
+        """The secret of this name; None where there is none."""
+        ...
+
+
+class Commands(Protocol):
+    """What an operator wants done, in a bounded queue that others fill; must not block."""
+
+    def poll(self) -> list[Command]:
+        """The commands that have come since the last time, in order."""
+        ...
 
 
 class Publisher(Protocol):
@@ -100,6 +111,7 @@ class Publisher(Protocol):
 
 __all__ = [
     "Account",
+    "Commands",
     "Feed",
     "Gateway",
     "Playback",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from seawall.admission import Admission, AdmissionShape, Reason, kernels
 from seawall.admission.admission import KEPT
 from seawall.core.clock import MILLISECOND, SECOND
-from seawall.core.events import EventKind, Raw
+from seawall.core.events import EventFlag, EventKind, Raw
 from tests.tapes import (
     BUY,
     COMPILED,
@@ -428,6 +429,98 @@ def test_time_passing_is_nobodys_row() -> None:
     one = admission()
     assert reasons_of(one, tick(at(0)), tick(at(1))) == [Reason.ADMITTED] * 2
     assert one.counts() == {"v0": {"admitted": 0}}
+
+
+SIGNED, FORGED = EventFlag.SIGNED, EventFlag.FORGED
+REPLAYED, REORDERED = EventFlag.REPLAYED, EventFlag.REORDERED
+
+
+def signed_admission(**limits: Any) -> Admission:
+    """v0 signs, v1 does not."""
+    catalog = catalog_of(("USD",), ("USD",))
+    signing = msgspec.structs.replace(catalog.sources[0], signature="ed25519")
+    sources = (signing, catalog.sources[1])
+    return admission(msgspec.structs.replace(catalog, sources=sources), **limits)
+
+
+def marked(rows: Rows, marks: int) -> Rows:
+    found = rows.copy()
+    found["flags"] |= np.uint16(marks)
+    return found
+
+
+BAD_MARKS = [
+    (0, Reason.UNSIGNED),
+    (FORGED, Reason.FORGED),
+    (SIGNED | FORGED, Reason.FORGED),
+    (SIGNED | FORGED | REPLAYED, Reason.FORGED),
+    (SIGNED | REPLAYED, Reason.REPLAYED),
+    (SIGNED | REPLAYED | REORDERED, Reason.REPLAYED),
+    (SIGNED | REORDERED, Reason.REORDERED),
+    (REORDERED, Reason.REORDERED),
+]
+MESSAGES = [
+    snapshot(at(5), 900, {1: 5}, {2: 5}),
+    depth(at(5), 101, (BUY, 98, 1)),
+    depth(at(5), 900, (BUY, 98, 1)),
+    depth(at(5), 101, (BUY, 98, 1), exch=at(3_600)),
+    trade(at(5), 900, BUY, 100, 1),
+    trade(at(5), 900, BUY, 0, -1),
+    quote(at(5), 900, 99, 101),
+    bar(at(5), SECOND, (100, 101, 99, 100), 5),
+    down(at(5)),
+]
+
+
+@pytest.mark.parametrize("rows", MESSAGES)
+@pytest.mark.parametrize(("marks", "reason"), BAD_MARKS)
+def test_what_its_source_cannot_be_shown_to_have_sent_is_refused_and_touches_nothing(
+    rows: Rows, marks: int, reason: Reason
+) -> None:
+    one = signed_admission()
+    assert reasons_of(one, marked(BOOK, SIGNED)) == [Reason.ADMITTED]
+    before = carry(one.state._replace(refused=np.zeros(0)))
+    assert reasons_of(one, marked(rows, marks)) == [reason]
+    assert carry(one.state._replace(refused=np.zeros(0))) == before
+    assert one.counts()["v0"] == {"admitted": len(BOOK), reason.name.lower(): len(rows)}
+    follower = marked(depth(at(6), 101, (BUY, 98, 1)), SIGNED)
+    assert reasons_of(one, follower) == [Reason.ADMITTED], "the honest book has not suffered"
+
+
+def test_each_row_must_carry_the_mark_not_only_a_messages_first() -> None:
+    one = signed_admission()
+    reasons_of(one, marked(BOOK, SIGNED))
+    rows = marked(depth(at(1), 101, (BUY, 98, 1), (BUY, 97, 1), (BUY, 96, 1)), SIGNED)
+    rows["flags"][1] &= ~np.uint16(SIGNED)
+    rows["flags"][2] |= np.uint16(FORGED)
+    expected = [Reason.ADMITTED, Reason.UNSIGNED, Reason.FORGED]
+    assert one.admit(Raw(rows)).reasons.tolist() == expected
+
+
+def test_a_flood_of_forgeries_costs_the_honest_source_neither_rate_nor_quota() -> None:
+    one = signed_admission(rows_per_second=1, burst_rows=6, rows_per_epoch=6)
+    flood = [marked(trade(at(0), i, BUY, 100, 1), FORGED) for i in range(50)]
+    assert set(reasons_of(one, *flood)) == {Reason.FORGED}
+    assert reasons_of(one, marked(BOOK, SIGNED)) == [Reason.ADMITTED]
+
+
+def test_a_refusal_of_what_the_source_did_sign_unsyncs_its_book() -> None:
+    one = signed_admission()
+    bad = marked(depth(at(1), 101, (BUY, 0, 1)), SIGNED)
+    next_one = marked(depth(at(2), 102, (BUY, 98, 1)), SIGNED)
+    assert reasons_of(one, marked(BOOK, SIGNED), bad, next_one) == [
+        Reason.ADMITTED,
+        Reason.MALFORMED,
+        Reason.GAP,
+    ]
+
+
+def test_a_source_that_does_not_sign_needs_no_mark_and_no_forged_batch_speaks_for_it() -> None:
+    one = signed_admission()
+    rows = [trade(at(i), i, BUY, 100, 1, book=(1, 1)) for i in range(1, 5)]
+    marks = [0, SIGNED, FORGED, SIGNED | FORGED]
+    pairs = [marked(row, mark) for row, mark in zip(rows, marks, strict=True)]
+    assert reasons_of(one, *pairs) == [Reason.ADMITTED] * 2 + [Reason.FORGED] * 2
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_the_layout_is_fixed() -> None:
         "flags",
     )
     assert [int(kind) for kind in EventKind] == list(range(1, 11))
-    assert [int(flag) for flag in EventFlag] == [1, 2, 4]
+    assert [int(flag) for flag in EventFlag] == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_a_side_has_a_sign_and_an_opposite() -> None:

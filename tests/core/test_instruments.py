@@ -117,6 +117,7 @@ def test_a_catalog_finds_books_and_primaries() -> None:
         (Catalog((A,), (SOURCES[0], SOURCES[0]), ()), "named twice"),
         (Catalog((A,), SOURCES, ((1, 0),)), "not in it"),
         (Catalog((A,), SOURCES, ((0, -1),)), "not in it"),
+        (Catalog((A,), (Source(name="x", venue="v", signature="rsa"),), ()), "signature 'rsa'"),
         (Catalog((made(tick="0"),), SOURCES, ()), "tick is '0'"),
     ],
 )
