@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seawall.cli.console import moment, progress
-from seawall.core.errors import DataError
+from seawall.core.clock import SECOND
+from seawall.core.errors import DataError, SettingError
 from seawall.core.instruments import Kind
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from seawall.ingestion.inspection import Inspection
     from seawall.ingestion.tables import Imported
+    from seawall.lab.replicate import Original, ReplicaShape
 
 IMPORT_EXAMPLES = """\b
 Examples:
@@ -39,6 +41,21 @@ INSPECT_EXAMPLES = """\b
 Examples:
   seawall data inspect tape/night
   seawall data inspect tape/night --json
+"""
+
+MERGE_EXAMPLES = """\b
+Examples:
+  seawall data import a.parquet --to tape/a --venue kraken --symbol BTCUSD
+  seawall data import b.parquet --to tape/b --venue coinbase --symbol BTCUSD
+  seawall data merge tape/a tape/b --to tape/both
+      two venues that price one asset, in one consensus group
+  seawall data merge tape/a tape/b --to tape/week --from 2023-03-06 --until 2023-03-13
+"""
+REPLICATE_EXAMPLES = """\b
+Examples:
+  seawall data replicate tape/night --sources 5 --out tape/night-x5
+      five sources that differ as much as recorded venues do
+  seawall data replicate tape/night --out tape/close --tau 0.1 --latency-ms 2,20 --thin 0
 """
 
 app = typer.Typer(
@@ -94,6 +111,9 @@ def import_(
     time_unit: Annotated[
         str, typer.Option(metavar="UNIT", help="auto, s, ms, us, ns or iso.")
     ] = "auto",
+    tick: Annotated[
+        str, typer.Option(metavar="STEP", help="Round prices of bars to this (default: exact).")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -108,10 +128,12 @@ def import_(
     with progress("import", "steps") as report:
         report(0, 2)
         chosen = layout if layout is not Format.AUTO else _told(sources, named)
+        if tick and chosen is not Format.BARS:
+            raise SettingError("--tick is for bars; trades, quotes and books are kept exactly")
         if chosen is Format.BINANCE:
             read = binance.read_sets(sources, venue=venue, symbol=symbol, kind=kind)
         else:
-            read_files = bars.read_bars
+            read_files = partial(bars.read_bars, tick=tick)
             if chosen is Format.TABLE:
                 read_files = partial(mapping.read_tables, rows=rows.value)
             read = read_files(
@@ -169,6 +191,124 @@ def _show_import(read: "Imported", to: Path, seconds: float, json: bool) -> None
         table.add_row(one.name, one.kind.value, one.tick, one.lot, f"{count:,}")
     _print(table, read.notes)
     typer.echo(f"{len(read.rows):,} rows in {seconds:.1f} s, on the tape {to}")
+
+
+@app.command(epilog=MERGE_EXAMPLES)
+def merge(
+    tapes: Annotated[list[Path], typer.Argument(metavar="TAPE...", help="Recorded tapes.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The tape to make.")],
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Leave out what comes before (UTC).")
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help="Leave out what comes from then on.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Put the sources of several tapes onto one, so that they are held against each other."""
+    from seawall.ingestion import merging, tables
+    from seawall.ingestion.tape import check_target, open_tape, write_tape
+
+    began = time.perf_counter()
+    check_target(to, force)
+    span = merging.span_of(start, until)
+    parts = []
+    with progress("merge", "tapes") as report:
+        for done, folder in enumerate(tapes):
+            report(done, len(tapes) + 1)
+            tape = open_tape(folder)
+            parts.append(tables.Imported(tape.catalog, tape.read()))
+        whole = merging.merged(parts, [str(folder) for folder in tapes])
+        whole = merging.between(whole, *span, ", ".join(str(folder) for folder in tapes))
+        report(len(tapes), len(tapes) + 1)
+        write_tape(to, whole.catalog, whole.rows, force=force)
+        report(len(tapes) + 1, len(tapes) + 1)
+    _show_import(whole, to, time.perf_counter() - began, json)
+
+
+@app.command(epilog=REPLICATE_EXAMPLES)
+def replicate(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
+    to: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The tape to make.")],
+    sources: Annotated[int, typer.Option(metavar="N", help="How many sources tell it.")] = 5,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of all random draws.")] = 0,
+    tau: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="A source's own noise, as a fraction of the market's moves (default: fitted).",
+        ),
+    ] = None,
+    latency_ms: Annotated[
+        str,
+        typer.Option(metavar="FIRST,LAST", help="Median delays of the first and last source."),
+    ] = "5,60",
+    thin: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Chance to skip a message (default: fitted)."),
+    ] = None,
+    instrument: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Which instruments (default: all).")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Tell a recorded market again by several sources, each with delays, gaps and noise."""
+    from seawall.ingestion.tape import check_target, open_tape, write_blocks
+    from seawall.lab import replicate as lab
+
+    began = time.perf_counter()
+    given = {"tau": tau, "thin": thin}
+    shape = lab.ReplicaShape(
+        sources=sources,
+        latency_ms=lab.parse_latencies(latency_ms),
+        **{name: value for name, value in given.items() if value is not None},
+    ).check()
+    check_target(to, force)
+    opened = open_tape(tape)
+    names = [name for name in (part.strip() for part in instrument.split(",")) if name]
+    with progress("replicate", "rows") as report:
+        originals = lab.survey(opened.catalog, opened.blocks(lab.BLOCK_ROWS), names)
+        replication = lab.Replication(opened.catalog, originals, shape, seed)
+        told = lab.replicated(
+            opened.blocks(lab.BLOCK_ROWS), replication, lambda done: report(done, opened.rows)
+        )
+        rows = write_blocks(to, replication.catalog, told, force=force)
+    _show_replicas(originals, shape, rows, to, time.perf_counter() - began, json)
+
+
+def _show_replicas(
+    originals: "Sequence[Original]",
+    shape: "ReplicaShape",
+    rows: int,
+    to: Path,
+    seconds: float,
+    json: bool,
+) -> None:
+    """What was told again, on stdout."""
+    if json:
+        import msgspec
+
+        result = {
+            "tape": str(to),
+            "rows": rows,
+            "shape": shape,
+            "instruments": [
+                {"name": one.name, "frame_ns": one.frame, "return_scale": one.scale}
+                for one in originals
+            ],
+            "seconds": round(seconds, 3),
+        }
+        typer.echo(msgspec.json.encode(result))
+        return
+    table = _table("instrument", "frame", "moves by", "noise of a source")
+    for one in originals:
+        frame = f"{one.frame / SECOND:g} s"
+        noise = f"{one.scale * shape.tau * 1e4:.3f} bps"
+        table.add_row(one.name, frame, f"{one.scale * 1e4:.3f} bps", noise)
+    _print(table, ())
+    typer.echo(f"{rows:,} rows of {shape.sources} sources in {seconds:.1f} s, on the tape {to}")
 
 
 @app.command(epilog=INSPECT_EXAMPLES)

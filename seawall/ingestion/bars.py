@@ -34,6 +34,7 @@ def read_bars(
     symbols: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     unit: str = "auto",
+    tick: str = "",
 ) -> tables.Imported:
     """Bars of one venue and one span, from files of one symbol each or with a symbol column.
 
@@ -41,19 +42,24 @@ def read_bars(
     Files of one symbol must follow one another in time. The span is the most frequent step; all
     steps must be multiples of it, and longer ones are gaps, which are legal and noted.
 
-    Prices are kept exactly. Volume is a statistic: it is rounded to the lot, which is the sizes'
-    own increment, but made coarser where tick x lot would be finer than 10^-8 of the quote asset
-    (yet not beyond 10^-4), or where int64 leaves no room.
+    Prices are kept exactly, unless `tick` says what to round them to: a venue that trades hidden
+    orders between its ticks reports prices too fine for its price level. Volume is a statistic: it
+    is rounded to the lot, which is the sizes' own increment, but made coarser where tick x lot
+    would be finer than 10^-8 of the quote asset (yet not beyond 10^-4), or where int64 leaves no
+    room.
 
     Args:
         multiplier: base units per contract (quote units if `kind` is INVERSE).
         columns: field → column, for fields not named as above.
         unit: unit of time, as in `tables.times`.
+        tick: price increment as a decimal string; empty: what holds all prices exactly.
 
     Raises:
         DataError: one line that names file, column and row.
+        SettingError: `tick` is no positive decimal.
     """
     names = {field: (columns or {}).get(field, field) for field in FIELDS}
+    tables.check_increment(tick, "--tick")
     frames: dict[str, list[tuple[str, pl.DataFrame]]] = {}
     for path in paths:
         for symbol, frame in tables.by_symbol(path, names["symbol"], symbols):
@@ -63,7 +69,9 @@ def read_bars(
     instruments, parts, notes = [], [], []
     for index, (symbol, bars) in enumerate(series.items()):
         base, quoted = tables.split_symbol(symbol, quote)
-        tick, lot = bars.increments()
+        if tick:
+            notes += bars.round_prices(tick)
+        own_tick, lot = bars.increments()
         instruments.append(
             Instrument(
                 venue=venue,
@@ -71,12 +79,12 @@ def read_bars(
                 kind=kind,
                 base=base,
                 quote=quoted,
-                tick=tick,
+                tick=own_tick,
                 lot=lot,
                 multiplier=multiplier,
             )
         )
-        parts.append(bars.rows(index, span, tick, lot))
+        parts.append(bars.rows(index, span, own_tick, lot))
         notes += bars.gap_notes(span)
     source = Source(name=venue, venue=venue, bar_span=span)
     catalog = tables.catalog_of(instruments, [source])
@@ -124,9 +132,26 @@ class _Bars:
             )
         return span
 
+    def round_prices(self, tick: str) -> list[str]:
+        """Round all prices to multiples of `tick`; a note on how many bars that changed."""
+        step = Fraction(tick)
+        changed = np.zeros(len(self.starts), np.bool_)
+        for field in PRICES:
+            given = self.values[field]
+            ticks = np.rint(given * float(step.denominator) / float(step.numerator))
+            rounded = ticks * float(step.numerator) / float(step.denominator)
+            changed |= np.abs(rounded - given) > 2.0 * np.spacing(given)
+            self.values[field] = rounded
+        if not self.values["low"].min() > 0.0:
+            raise DataError(f"{self.where}: --tick {tick} rounds a price to 0; give a finer one")
+        count = int(changed.sum())
+        return [f"{self.where}: prices of {count:,} bars rounded to {tick}"] if count else []
+
     def increments(self) -> tuple[str, str]:
         """Tick and lot as decimal strings."""
-        tick = tables.infer_increment(f"{self.where}, prices", *(self.values[f] for f in PRICES))
+        prices = [self.values[field] for field in PRICES]
+        tick = tables.infer_increment(f"{self.where}, prices", *prices)
+        tables.check_ticks(self.values["high"], tick, self.where)
         tick_places = max(0, len(tick) - 2)
         volume = self.values["volume"]
         places = tables.decimals(volume)

@@ -27,6 +27,8 @@ EXCITATION_MEMORY = 0.7  # share of the trades' excitement that is left a second
 EXCITATION_GAIN = 0.2  # excitement per trade: each trade brings 0.2 / (1 − 0.7) = 2/3 of another
 TRADES_MOST = 50.0  # a second's trades per instrument are drawn with at most this mean
 LEAN = 1.5  # slope of the odds that an aggressor buys, per standard deviation of the move
+PRESSURE_MEMORY = 0.95  # share of the market's common pressure that is left a second later
+PRESSURE_LEAN = 0.7  # logarithm of the sizes at bid over mid, per unit of pressure
 SMALLEST_PRICE = 10_000  # ticks: below, ten levels a side would be coarse
 CATCH_UP = 10 * SECOND  # a feed that was held up reads at most this much at once
 POLL = 20 * MILLISECOND
@@ -69,7 +71,7 @@ class SourceShape(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     latency_ms: float
     noise_bps: float = 0.1
-    basis_bps: float = 1.5
+    basis_bps: float = 0.8
     half_spread_bps: float = 0.35
     depth_rate: float = 12.0
     trade_rate: float = 0.6
@@ -176,13 +178,15 @@ class Moment(NamedTuple):
     """A second of the latent market.
 
     event: the number that keys its randomness. start: ns UTC. price: (assets, STEPS) USD, constant
-    within a step. move: (assets,) the second's return in standard deviations. regime: its shape.
+    within a step. move: (assets,) the second's return in standard deviations. pressure: (assets,)
+    how much more all venues' books are bid than offered, of unit variance. regime: its shape.
     """
 
     event: int
     start: int
     price: NDArray[np.float64]
     move: NDArray[np.float64]
+    pressure: NDArray[np.float64]
     regime: RegimeShape
 
 
@@ -199,6 +203,7 @@ class LatentPrice:
         self._log_price = np.log(prices)
         self._regime = 1
         count = len(shape.assets)
+        self._pressure = np.zeros(count)
         correlation = np.full((count, count), shape.correlation) + np.eye(count) * (
             1.0 - shape.correlation
         )
@@ -226,7 +231,10 @@ class LatentPrice:
         path = self._log_price[:, None] + np.cumsum(innovations, axis=1)
         move = (path[:, -1] - self._log_price) / (volatility * np.sqrt(STEPS))
         self._log_price = path[:, -1]
-        return Moment(event, start, np.exp(path), move, regime)
+        shock = generator(self._seed, "simulated.pressure", event).standard_normal(len(move))
+        keep = PRESSURE_MEMORY
+        self._pressure = keep * self._pressure + np.sqrt(1.0 - keep * keep) * shock
+        return Moment(event, start, np.exp(path), move, self._pressure, regime)
 
     def _walk_regime(self, leave: float, where: float) -> None:
         """Leave the regime with the chance that its mean length gives, for a neighbour."""
@@ -319,10 +327,15 @@ class SourceStream:
         count = len(times)
         away = (times >= self._outage.start) & (times < self._outage.end)
         bid, ask = self.quotes(random, moment, times, asset)
-        buys = 1.0 / (1.0 + np.exp(-LEAN * moment.move))
+        buys = 1.0 / (1.0 + np.exp(-LEAN * (moment.move + moment.pressure)))
         draws = 2 * kernels.LEVELS
         outer = 1.0 + 0.3 * (np.arange(draws) % kernels.LEVELS)
-        sizes = np.exp(SIZE_SPREAD * random.standard_normal((count, draws))) * outer
+        lean = np.where(np.arange(draws) < kernels.LEVELS, PRESSURE_LEAN, -PRESSURE_LEAN)
+        sizes = np.exp(
+            SIZE_SPREAD * random.standard_normal((count, draws))
+            + moment.pressure[asset][:, None] * lean
+        )
+        sizes *= outer
         trade_sizes = 0.1 * np.exp(random.standard_normal(count))
         lots = self._lots[asset]
         return times, kernels.Messages(

@@ -21,6 +21,7 @@ from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind, S
 
 FINEST = 12  # decimals that are looked for in prices and sizes
 PROVABLE = 1e14  # beyond it every float64 is within two units of its last place of an integer
+TICKS_MOST = 1 << 40  # a price of so many ticks or more is refused by admission
 TIME_NAMES = ("ts", "time", "timestamp", "date", "datetime", "open_time")
 NS_PER = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 QUOTES = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "DAI", "USD", "EUR", "GBP", "JPY", "BTC", "ETH")
@@ -289,6 +290,22 @@ def to_units(values: NDArray[np.float64], increment: str, where: str) -> NDArray
             "correct the file"
         )
     return _multiples(values, step).astype(np.int64)
+
+
+def check_increment(increment: str, where: str) -> None:
+    """Raise SettingError where a given increment is neither empty nor a positive decimal."""
+    if increment and not re.fullmatch(r"(?=.*[1-9])\d{1,12}(\.\d{1,12})?", increment):
+        raise SettingError(f"{where} {increment!r} is not a positive decimal; give such as 0.01")
+
+
+def check_ticks(prices: NDArray[np.float64], tick: str, where: str) -> None:
+    """Raise DataError where a price counts too many ticks to be admitted."""
+    greatest = float(prices.max(initial=0.0))
+    if greatest / float(Fraction(tick)) >= TICKS_MOST:
+        raise DataError(
+            f"{where}: prices up to {greatest:g} are as fine as {tick}, which is too fine to be "
+            "kept exactly; round them with --tick, such as --tick 0.01"
+        )
 
 
 def check_product(ticks: NDArray[np.int64], lots: NDArray[np.int64], where: str) -> None:

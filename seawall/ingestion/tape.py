@@ -10,7 +10,7 @@ import os
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -520,21 +520,56 @@ def write_tape(
         DataError: rows out of order or outside the catalog.
         StoreError: the target exists, or cannot be written; nothing is left behind.
     """
+    write_blocks(folder, catalog, [rows], force=force)
+
+
+def write_blocks(
+    folder: Path | str,
+    catalog: Catalog,
+    blocks: Iterable[NDArray[Any]],
+    *,
+    force: bool = False,
+) -> int:
+    """The same from consecutive pieces, none of which is kept; returns how many rows there are."""
     target = Path(folder).absolute()
     check_target(target, force)
-    _sound(rows, catalog.check(), str(target))
+    catalog.check()
     temporary = target.with_name(f".{target.name}.importing")
+    written = 0
     with storing(target):
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            for number, at in enumerate(range(0, len(rows), ROTATE_ROWS), start=1):
-                part = rows[at : at + ROTATE_ROWS]
+            for number, part in enumerate(_full_segments(blocks, catalog, str(target)), start=1):
                 _write_whole(temporary / f"{number:06d}.parquet", segments.parquet_bytes(part))
+                written += len(part)
             _write_whole(temporary / CATALOG, msgspec.json.format(msgspec.json.encode(catalog)))
             _replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+    return written
+
+
+def _full_segments(
+    blocks: Iterable[NDArray[Any]], catalog: Catalog, where: str
+) -> Iterator[NDArray[Any]]:
+    """The rows in pieces of ROTATE_ROWS, the last one shorter; checked."""
+    waiting: list[NDArray[Any]] = []
+    held, last = 0, -(1 << 63)
+    for block in blocks:
+        rows: NDArray[Any] = _sound(block, catalog, where)
+        if len(rows) and rows["recv_ts"][0] < last:
+            raise DataError(f"{where}: receive time goes back between blocks; {AGAIN}")
+        while len(rows):
+            last = int(rows["recv_ts"][-1])
+            waiting.append(rows[: ROTATE_ROWS - held])
+            rows = rows[len(waiting[-1]) :]
+            held += len(waiting[-1])
+            if held == ROTATE_ROWS:
+                yield np.concatenate(waiting)
+                waiting, held = [], 0
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def _replace(made: Path, target: Path) -> None:

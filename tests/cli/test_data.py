@@ -1,5 +1,6 @@
 """`seawall data`: one command makes a tape, one says what is on it; a mistake costs one line."""
 
+import itertools
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from seawall.cli import main
 from seawall.ingestion.inspection import Inspection
+from seawall.ingestion.tape import open_tape
 
 TRADES = "time,px,qty\n1700000000,10.5,0.25\n1700000001,10.25,1\n"
 MAPPED = ["--columns", "ts=time,price=px,size=qty", "--symbol", "BTCUSDT"]
@@ -111,8 +113,98 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "trades.csv"]
 
 
-@pytest.mark.parametrize("verb", [[], ["import"], ["inspect"]])
+@pytest.mark.parametrize("verb", [[], ["import"], ["inspect"], ["merge"], ["replicate"]])
 def test_help_has_examples(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert seawall("data", *verb, "--help") == 0
     printed = capsys.readouterr().out
     assert ("seawall data " + verb[0] if verb else "import") in printed
+
+
+# -- several sources on one tape -----------------------------------------------------------------
+
+
+@pytest.fixture
+def bars(tmp_path: Path) -> Path:
+    """Half an hour of minute bars whose price wanders."""
+    close = [100.0 + (7 * k % 11) / 4 + k / 8 for k in range(31)]
+    path = tmp_path / "bars.csv"
+    rows = [
+        f"{1_700_000_040 + 60 * k},{a},{max(a, b)},{min(a, b)},{b},{k + 10}"
+        for k, (a, b) in enumerate(itertools.pairwise(close))
+    ]
+    path.write_text("ts,open,high,low,close,volume\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def test_two_venues_are_merged_onto_one_tape(
+    tmp_path: Path, bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for venue in ("kraken", "okx"):
+        more = ["--venue", venue, "--symbol", "BTCUSD"]
+        assert seawall("data", "import", bars, "--to", tmp_path / venue, *more) == 0
+    both = [tmp_path / "kraken", tmp_path / "okx", "--to", tmp_path / "both"]
+    capsys.readouterr()
+    assert seawall("data", "merge", *both, "--until", "2023-11-14T22:20", "--json") == 0
+    result = msgspec.json.decode(capsys.readouterr().out)
+    assert [(one["name"], one["rows"]) for one in result["instruments"]] == [
+        ("BTCUSD@kraken", 20),
+        ("BTCUSD@okx", 20),
+    ]
+    assert open_tape(tmp_path / "both").rows == 40
+    again = [tmp_path / "okx", tmp_path / "okx", "--to", tmp_path / "x"]
+    assert seawall("data", "merge", *again) != 0
+    assert "BTCUSD@okx is also on" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_tape_is_told_again_by_several_sources(
+    tmp_path: Path, bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert seawall("data", "import", bars, "--to", one, "--symbol", "BTCUSD") == 0
+    capsys.readouterr()
+    assert seawall("data", "replicate", one, "--sources", 3, "--out", many, "--tau", 0.1) == 0
+    printed = capsys.readouterr()
+    assert "BTCUSD@recorded" in printed.out
+    assert "360 rows of 3 sources" in printed.out
+    assert printed.err == ""
+    assert seawall("data", "inspect", many, "--json") == 0
+    report = msgspec.json.decode(capsys.readouterr().out, type=Inspection)
+    assert [source.name for source in report.sources] == ["r1", "r2", "r3"]
+    assert sum(book.sequence_breaks + book.crossed for book in report.books) == 0
+    more = ["--seed", 4, "--latency-ms", "2,20", "--thin", 0.1, "--force", "--json"]
+    assert seawall("data", "replicate", one, "--out", many, *more) == 0
+    result = msgspec.json.decode(capsys.readouterr().out)
+    assert (result["rows"], result["shape"]["sources"], result["shape"]["tau"]) == (600, 5, 0.485)
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--tau", "-1"], "--tau is -1; give a number from 0 to 100"),
+        (["--latency-ms", "fast"], "--latency-ms 'fast' is not FIRST,LAST"),
+        (["--instrument", "ETHUSD@x"], "unknown instrument 'ETHUSD@x'; the tape has BTCUSD@rec"),
+        (["--sources", "0"], "--sources is 0"),
+    ],
+)
+def test_a_replication_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, bars: Path, capsys: pytest.CaptureFixture[str], more: list[str], line: str
+) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert seawall("data", "import", bars, "--to", one, "--symbol", "BTCUSD") == 0
+    capsys.readouterr()
+    assert seawall("data", "replicate", one, "--out", many, *more) != 0
+    printed = capsys.readouterr()
+    assert line in printed.err
+    assert printed.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir() if "many" in path.name] == []
+
+
+def test_prices_are_rounded_where_a_tick_is_given_and_only_of_bars(
+    tmp_path: Path, bars: Path, trades: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--symbol", "BTCUSD", "--tick", "0.5"]
+    assert seawall("data", "import", bars, "--to", tmp_path / "t", *more) == 0
+    assert "bars rounded to 0.5" in capsys.readouterr().out
+    assert seawall("data", "import", trades, "--to", tmp_path / "u", *MAPPED, "--tick", "1") != 0
+    assert "--tick is for bars" in capsys.readouterr().err

@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from seawall.core.errors import DataError
+from seawall.admission.kernels import PRICE_LIMIT
+from seawall.core.errors import DataError, SettingError
 from seawall.core.events import EventFlag, EventKind
 from seawall.core.instruments import PRODUCT_LIMIT, Kind
-from seawall.ingestion.bars import read_bars
+from seawall.ingestion.bars import PRICES, read_bars
 from seawall.ingestion.inspection import inspect
+from seawall.ingestion.tables import TICKS_MOST
 from seawall.ingestion.tape import open_tape, write_tape
 
 RECORDED = Path(os.environ.get("RECORDED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -147,6 +149,32 @@ def test_two_spans_are_two_tapes(tmp_path: Path) -> None:
     paths = [saved(tmp_path / "A.parquet", frame()), saved(tmp_path / "B.parquet", wide)]
     with pytest.raises(DataError, match=r"bars of 2\.0 min, but those of .* are of 1\.0 min"):
         read_bars(paths, quote="USD")
+
+
+def test_prices_too_fine_for_their_level_are_kept_only_rounded(tmp_path: Path) -> None:
+    fine = frame().with_columns(*((pl.col(n) + 19_000.00000001).alias(n) for n in PRICES))
+    path = saved(tmp_path / "BTCUSD.parquet", fine)
+    with pytest.raises(
+        DataError, match=r"prices up to 19107\.5 are as fine as 0\.00000001.*--tick"
+    ):
+        read_bars([path])
+    read = read_bars([path], tick="0.5")
+    assert read.catalog.instruments[0].tick == "0.1"
+    assert read.notes == (f"{path} (BTCUSD): prices of 6 bars rounded to 0.5",)
+    assert read.rows["price"][:4].tolist() == [191_000, 191_025, 190_995, 191_010]
+
+
+def test_a_tick_that_is_none_or_leaves_nothing_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "BTCUSD.parquet", frame())
+    for tick in ("0", "-1", "x", "1e-3", "0.0"):
+        with pytest.raises(SettingError, match=r"--tick .* is not a positive decimal"):
+            read_bars([path], tick=tick)
+    with pytest.raises(DataError, match="--tick 1000 rounds a price to 0"):
+        read_bars([path], tick="1000")
+
+
+def test_what_the_importer_keeps_admission_lets_in() -> None:
+    assert TICKS_MOST == PRICE_LIMIT
 
 
 @pytest.mark.recorded

@@ -18,7 +18,7 @@ from seawall.core.errors import DataError, StoreError
 from seawall.core.events import EVENT, EventFlag, EventKind, empty
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
 from seawall.ingestion import tape as tape_module
-from seawall.ingestion.tape import HEADER, TapeWriter, open_tape, write_tape
+from seawall.ingestion.tape import HEADER, TapeWriter, open_tape, write_blocks, write_tape
 
 INSTRUMENT = Instrument(
     venue="v", symbol="BTCUSD", kind=Kind.SPOT, base="BTC", quote="USD", tick="0.01", lot="0.0001"
@@ -321,6 +321,26 @@ def test_an_existing_tape_is_replaced_only_by_force(tmp_path: Path) -> None:
     write_tape(tmp_path / "t", CATALOG, made(9), force=True)
     assert open_tape(tmp_path / "t").rows == 9
     assert files(tmp_path) == ["t"]
+
+
+def test_a_tape_written_in_blocks_is_the_one_written_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seawall.ingestion.tape.ROTATE_ROWS", 40)
+    rows = made(130)
+    write_tape(tmp_path / "whole", CATALOG, rows)
+    for cuts in ([1], [40, 80], [39, 41, 41, 120], []):
+        folder = tmp_path / "-".join(map(str, cuts))
+        assert write_blocks(folder / "t", CATALOG, np.split(rows, cuts)) == 130
+        assert files(folder / "t") == files(tmp_path / "whole")
+        assert open_tape(folder / "t").read().tobytes() == rows.tobytes()
+
+
+def test_blocks_out_of_order_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    blocks = [made(10, start=500), made(10, start=0)]
+    with pytest.raises(DataError, match="receive time goes back between blocks"):
+        write_blocks(tmp_path / "t", CATALOG, blocks)
+    assert files(tmp_path) == []
 
 
 def test_no_such_tape(tmp_path: Path) -> None:
