@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import SECOND
+from seawall.core.consensus import CONSENSUS
 from seawall.core.events import EventFlag, EventKind, Raw, Side, empty
 from seawall.core.frames import FRAME
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
 from seawall.ingestion.simulated import MarketShape, SimulatedMarket
 from seawall.market import MarketShape as TapeShape
-from seawall.node.perception import Perception, PerceptionShape
+from seawall.node.perception import Perceived, Perception, PerceptionShape
 
 COMPILED = not numba.config.DISABLE_JIT
 START = 1_700_000_040 * SECOND  # on a minute
@@ -188,11 +189,23 @@ def carry(state: Any) -> bytes:
     return state.tobytes()
 
 
+def observed(one: Perception, *blocks: Rows) -> Perceived:
+    """All frames and rows that a perception makes of some more of the tape."""
+    seen = [found for block in blocks for found in one.observe(Raw(block))]
+    return Perceived(
+        np.concatenate([np.zeros(0, FRAME), *(found.frames for found in seen)]),
+        np.concatenate([np.zeros(0, CONSENSUS), *(found.rows for found in seen)]),
+    )
+
+
+def perception(catalog: Catalog, numeraire: str = "USD", **market: Any) -> Perception:
+    """A fresh perception; `market` as in the market's shape."""
+    return Perception(catalog, PerceptionShape(market=TapeShape(**market)), numeraire)
+
+
 def perceived(
     catalog: Catalog, *blocks: Rows, numeraire: str = "USD", **market: Any
 ) -> tuple[Rows, Perception]:
     """All frames of a tape, given in blocks, and the perception that made them."""
-    shape = PerceptionShape(market=TapeShape(**market))
-    one = Perception(catalog, shape, numeraire)
-    frames = [found for block in blocks for found in one.observe(Raw(block))]
-    return np.concatenate([np.zeros(0, FRAME), *frames]), one
+    one = perception(catalog, numeraire, **market)
+    return observed(one, *blocks).frames, one

@@ -1,4 +1,4 @@
-"""Volatility per book and the regime that it puts the market in."""
+"""Volatility per consensus group and the regime that it puts the market in."""
 
 from typing import Any
 
@@ -27,12 +27,15 @@ class VolatilityShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Volatility:
-    """Fills the frames' columns `volatility` and `regime`; causal, carry in `state`."""
+    """Fills the rows' columns of analysis; causal, carry in `state`."""
 
-    def __init__(self, books: int, shape: VolatilityShape, cadence_ns: int) -> None:
+    def __init__(self, groups: int, shape: VolatilityShape, cadence_ns: int) -> None:
+        self.shape = shape
         self.state = kernels.VolatilityState(
-            np.zeros(books),
-            np.zeros(books),
+            np.zeros(groups),
+            np.zeros(groups),
+            np.zeros(groups),
+            np.zeros(groups),
             np.array(
                 [
                     decay(shape.halflife_s, cadence_ns),
@@ -44,6 +47,6 @@ class Volatility:
             ),
         )
 
-    def observe(self, frames: NDArray[Any]) -> None:
-        """Take in frames (dtype FRAME, in order) and fill in their columns."""
-        kernels.run(self.state, frames)
+    def observe(self, rows: NDArray[Any]) -> None:
+        """Take in rows (dtype CONSENSUS, in order) and fill in their columns."""
+        kernels.run(self.state, rows)

@@ -12,7 +12,7 @@ from seawall.core.instruments import Instrument
 from seawall.core.intents import AnyIntent, Approved, Refused
 from seawall.core.orders import Fill, Order, OrderState
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
@@ -101,11 +101,53 @@ class OperatorCommanded(Record, frozen=True, kw_only=True, tag="operator"):
     who: str
 
 
-class VerdictSet(Record, frozen=True, kw_only=True, tag="verdict"):
-    """The verdict in force from `epoch` on: VERDICT rows as bytes."""
+class SourceJudged(Record, frozen=True, kw_only=True, tag="source_judged"):
+    """A source's trust or standing changed, and why. `since`: ns UTC of the first suspicion, or
+    0.
+    """
 
-    epoch: int
-    rows: bytes
+    source: str
+    trust: float
+    standing: int  # core.verdicts.Standing
+    score: float  # of the authenticity gate; 1 and more rejects
+    reason: str
+    since: int = 0
+    strikes: int = 0
+    until: int = 0  # ns UTC that a suspension ends
+    clean: int = 0  # reviews passed on probation
+
+
+class ReferenceMade(Record, frozen=True, kw_only=True, tag="reference_made"):
+    """A group made a provisional reference of its own beginning; what follows is in its units."""
+
+    group: str
+    name: str
+    reference: bytes  # gating.golden.pack
+
+
+class ModelUpdated(Record, frozen=True, kw_only=True, tag="model_updated"):
+    """A review of one group's model: what was decided, who moved it, and the model as it is now."""
+
+    group: str
+    decision: str  # learned, frozen, rejected, held
+    reason: str
+    rows: int  # of the window
+    shift: float  # ||location - mean||, reference standard deviations
+    corroboration: float  # share of the sources that show the same move by themselves
+    influence: dict[str, float]  # source → how far the window's location moves without it
+    model: bytes  # gating.model.Model
+    reference: str = ""  # name of the golden set it is measured against
+    certificate: bytes = b""  # gating.certificate.Certificate
+
+
+class ModelRolledBack(Record, frozen=True, kw_only=True, tag="model_rolled_back"):
+    """The model went back to what it was at `to`, ns UTC (0: to the reference itself)."""
+
+    group: str
+    to: int
+    reason: str
+    corroboration: float
+    model: bytes
 
 
 class Digest(Record, frozen=True, kw_only=True, tag="digest"):
@@ -142,7 +184,10 @@ AnyRecord = (
     | FillBooked
     | BreakerChanged
     | OperatorCommanded
-    | VerdictSet
+    | SourceJudged
+    | ReferenceMade
+    | ModelUpdated
+    | ModelRolledBack
     | Digest
     | Halted
     | RunStopped

@@ -39,6 +39,7 @@ from seawall.core.errors import SettingError
 
 FILE = Path("seawall.toml")
 PREFIX = "SEAWALL_"
+SECRET_PREFIX = "SEAWALL_SECRET_"  # secrets are no settings; they have a port of their own
 
 Profile = Literal["conservative", "balanced", "aggressive"]
 PROFILES: dict[str, dict[str, float]] = {  # what each profile says of [risk]
@@ -150,6 +151,9 @@ class FeedSettings(Section):
         speed: of a replay, as a factor of real time; None (``max``) is as fast as possible.
         cadence_ms: milliseconds from frame to frame.
         outages_per_hour: of each source of the simulated market.
+        hostile: one source of the simulated market turns hostile a minute after the start of a
+            paper run; `none` leaves all honest; else an attack's name and its parameters, several
+            divided by ``+``. Live feeds and replays are never attacked.
     """
 
     name: Literal["auto", "live", "simulated", "replay"] = "auto"
@@ -159,6 +163,15 @@ class FeedSettings(Section):
     speed: Speed = None
     cadence_ms: int = Field(default=1_000, ge=10, le=3_600_000)
     outages_per_hour: float = Field(default=2.0, ge=0, le=3_600)
+    hostile: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True,
+            pattern=r"^[a-z_-]+( +[a-z_-]+=[^ +]+)*( *\+ *[a-z_-]+( +[a-z_-]+=[^ +]+)*)*$",
+            max_length=500,
+        ),
+        Allowed('auto, none, or an attack such as "mean_shift offset=200 after=60s"'),
+    ] = "auto"
 
     @model_validator(mode="after")
     def _replay_has_a_tape(self) -> "FeedSettings":
@@ -200,6 +213,25 @@ class EstimationSettings(Section):
 
     halflife_s: float = Field(default=300.0, ge=1, le=604_800)
     volatility_halflife_s: float = Field(default=600.0, ge=1, le=604_800)
+
+
+class GatingSettings(Section):
+    """How the model of each group learns, and what it is measured against.
+
+    Attributes:
+        reference: a golden set of `seawall calibrate reference`; empty: `reference.golden` in the
+            feed's data folder if it is there, else a provisional one of the run's own beginning.
+        faulty: hostile sources that are withstood; certified with 4 x faulty + 1 sources or more.
+        window: rows of the sample that one update learns from.
+        rate: share of the way to the sample's location that one update goes.
+    """
+
+    reference: Annotated[str, Allowed("the path of a golden set, or empty for the usual place")] = (
+        ""
+    )
+    faulty: int = Field(default=1, ge=1, le=10)
+    window: int = Field(default=1_000, ge=128, le=10_000)
+    rate: float = Field(default=0.05, ge=0.001, le=0.05)
 
 
 class DecisionSettings(Section):
@@ -311,6 +343,7 @@ class Settings(BaseSettings):
     feed: FeedSettings = FeedSettings()
     admission: AdmissionSettings = AdmissionSettings()
     estimation: EstimationSettings = EstimationSettings()
+    gating: GatingSettings = GatingSettings()
     decision: DecisionSettings = DecisionSettings()
     risk: RiskSettings = RiskSettings()
     venue: VenueSettings = VenueSettings()
@@ -338,12 +371,17 @@ class Settings(BaseSettings):
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the settings that change results.
 
-        Left out: where things lie (data_dir, api, the tape's folder, the venue's address), how fast
-        a tape is played, and the profile's name (its values are in).
+        Left out: where things lie (data_dir, api, the tape's folder, the golden set's file, the
+        venue's address), how fast a tape is played, and the profile's name (its values are in).
         """
         values = self.model_dump(mode="json", exclude={"data_dir", "api", "profile"})
         values["capital"] = format(self.capital.normalize(), "f")
-        for section, name in (("feed", "tape"), ("feed", "speed"), ("venue", "url")):
+        for section, name in (
+            ("feed", "tape"),
+            ("feed", "speed"),
+            ("gating", "reference"),
+            ("venue", "url"),
+        ):
             del values[section][name]
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -407,6 +445,8 @@ def _from_environment(environment: Mapping[str, str]) -> Layer:
     """`SEAWALL_SECTION__NAME` and the documented names. An empty variable counts as not set."""
     layer: Layer = {}
     for variable in sorted(environment):
+        if variable.startswith(SECRET_PREFIX):
+            continue
         value = environment[variable]
         path = DOCUMENTED.get(variable)
         if path is None and variable.startswith(PREFIX):

@@ -30,10 +30,22 @@ class GateDecision(IntEnum):
 
 OPINION = np.dtype(
     [
-        ("ts", "<i8"),  # ns UTC of the frame
-        ("instrument", "<u2"),
+        ("ts", "<i8"),  # ns UTC of the row
+        ("group", "<u2"),
         ("score", "<f8"),  # [-1, 1]: wanted exposure as a share of the cap
+        # whatever the hostile sources did, the score without them lies in [low, high]
+        ("low", "<f8"),
+        ("high", "<f8"),
         ("confidence", "<f8"),  # [0, 1]
         ("age", "<f8"),  # seconds since it was formed
     ]
 )
+
+
+class Standing(IntEnum):
+    """How a source stands."""
+
+    TRUSTED = 0  # it votes
+    SUSPENDED = 1  # trust below the minimum: its rows are refused for a while
+    PROBATION = 2  # admitted again and judged, without a vote
+    BANNED = 3  # until an operator says otherwise

@@ -10,39 +10,40 @@ import msgspec
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
-from seawall.core.instruments import Catalog
 from seawall.decision.order_flow import OrderFlowAgent
 from seawall.decision.trend import TrendAgent
 
 
 class Agent(Protocol):
-    """Forms an opinion on each frame, from this frame and earlier ones only."""
+    """Forms an opinion on each row of the consensus, from this row and earlier ones only."""
 
     @property
     def name(self) -> str: ...
 
     def start(self) -> Any:
-        """The state before the first frame: a named tuple of arrays, one value per book."""
+        """The state before the first row: a named tuple of arrays, one value per group."""
         ...
 
-    def opine(self, frames: NDArray[Any], state: Any) -> NDArray[Any]:
-        """Opinions (dtype OPINION) on frames (dtype FRAME), row for row.
+    def opine(self, rows: NDArray[Any], state: Any) -> NDArray[Any]:
+        """Opinions (dtype OPINION) on rows (dtype CONSENSUS), one each.
 
-        Frames of several books come interleaved; `state` is moved on in place, so that any split
-        of the frames into blocks gives the same bits.
+        `low` and `high` hold the score that the run without the attack has; an agent that cannot
+        say gives -1 and 1. Rows of several groups come interleaved; `state` is moved on in place,
+        so that any split of the rows into blocks gives the same bits.
         """
         ...
 
 
-# Each is called with the catalog, the cadence in ns and, where its defaults will not do, its shape.
+# Each is called with the number of groups, the cadence in ns and, where its defaults will not do,
+# its shape.
 AGENTS: dict[str, Callable[..., Agent]] = {
     "trend": TrendAgent,
     "order_flow": OrderFlowAgent,
 }
 
 
-def build(name: str, catalog: Catalog, cadence: int, shape: msgspec.Struct | None = None) -> Agent:
-    """The agent of that name, for the books of a catalog and frames every `cadence` ns.
+def build(name: str, groups: int, cadence: int, shape: msgspec.Struct | None = None) -> Agent:
+    """The agent of that name, for so many consensus groups and rows every `cadence` ns.
 
     Args:
         shape: the agent's own parameters (TrendShape, OrderFlowShape, ...); None for its defaults.
@@ -52,6 +53,4 @@ def build(name: str, catalog: Catalog, cadence: int, shape: msgspec.Struct | Non
     """
     if name not in AGENTS:
         raise SettingError(f"no agent is called {name!r}; choose from {', '.join(sorted(AGENTS))}")
-    return (
-        AGENTS[name](catalog, cadence) if shape is None else AGENTS[name](catalog, cadence, shape)
-    )
+    return AGENTS[name](groups, cadence) if shape is None else AGENTS[name](groups, cadence, shape)

@@ -1,7 +1,8 @@
 """Compiled kernels of the decision stage: the rule agents and the blend of their opinions.
 
-Each agent is a state (arrays, one value per book) with a `step` for one frame and a `run` for a
-block, a loop over `step`: whatever the split of the frames, the bits are the same.
+Each agent is a state (arrays, one value per consensus group) with a `step` for one row and a `run`
+for a block, a loop over `step`: whatever the split of the rows, the bits are the same. Beside each
+score goes the interval that holds the score without the attack (DEFINITIONS 13, "Exposure").
 """
 
 from typing import Any, NamedTuple
@@ -10,39 +11,47 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from seawall.core.consensus import FEATURES
 from seawall.core.frames import FrameFlag
 
 VALID = int(FrameFlag.VALID)
-STALE = int(FrameFlag.STALE)
 RESET = int(FrameFlag.RESET)
 BAR = int(FrameFlag.BAR)
 UNCORROBORATED = int(FrameFlag.UNCORROBORATED)
 
 
-class TrendRule(NamedTuple):
-    """Constants of the trend agent; arrays have one value per book."""
+IMBALANCE, OFI, FLOW = (FEATURES.index(name) for name in ("imbalance", "ofi", "flow"))
+PRICE_REACH = 0.25  # admission lets no book move further within an epoch
 
-    fast: NDArray[np.float64]  # weight of the newest frame
-    slow: NDArray[np.float64]
-    norm: NDArray[np.float64]  # windows.difference_scale of the two
-    warm: NDArray[np.float64]  # frames until confidence is 1
+
+class TrendRule(NamedTuple):
+    """Constants of the trend agent."""
+
+    fast: float  # weight of the newest row
+    slow: float
+    norm: float  # windows.difference_scale of the two
+    warm: float  # rows until confidence is 1
     gain: float  # score per standard deviation
-    least_scale: float  # floor of the frames' scale, fraction
+    least_scale: float  # floor of the rows' scale, fraction
 
 
 class TrendState(NamedTuple):
-    """Carry of the trend agent, one value per book."""
+    """Carry of the trend agent, one value per group; EWMAs of the price and of its bounds."""
 
-    seen: NDArray[np.int64]  # usable frames since the last reset
-    fast: NDArray[np.float64]  # EWMA of mid, quote units
+    seen: NDArray[np.int64]  # usable rows since the last reset
+    fast: NDArray[np.float64]  # numeraire units
     slow: NDArray[np.float64]
+    fast_low: NDArray[np.float64]
+    fast_high: NDArray[np.float64]
+    slow_low: NDArray[np.float64]
+    slow_high: NDArray[np.float64]
 
 
 class FlowRule(NamedTuple):
-    """Constants of the order-flow agent; arrays have one value per book."""
+    """Constants of the order-flow agent."""
 
-    weight: NDArray[np.float64]  # of the newest frame
-    warm: NDArray[np.float64]  # frames until confidence is 1
+    weight: float  # of the newest row
+    warm: float  # rows until confidence is 1
     gain: float  # score per unit of pressure
     ofi: float  # shares of the three parts of pressure, sum 1
     volume: float
@@ -50,10 +59,12 @@ class FlowRule(NamedTuple):
 
 
 class FlowState(NamedTuple):
-    """Carry of the order-flow agent, one value per book."""
+    """Carry of the order-flow agent, one value per group; EWMAs in [-1, 1]."""
 
-    seen: NDArray[np.int64]  # usable frames since the last reset
-    pressure: NDArray[np.float64]  # EWMA, in [-1, 1]
+    seen: NDArray[np.int64]  # usable rows since the last reset
+    pressure: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 class Blend(NamedTuple):
@@ -63,13 +74,8 @@ class Blend(NamedTuple):
     most_age: float  # seconds; older opinions do not count
     least_confidence: float  # below it nothing is decided
     regime: NDArray[np.float64]  # scale per core.frames.Regime
+    bounds: NDArray[np.float64]  # annualised volatility from which NORMAL, HIGH, EXTREME begin
     uncorroborated: float  # scale where fewer than three sources voted
-
-
-@njit(cache=True)
-def usable(flags: int) -> bool:
-    """Whether a frame with these flags may be traded on."""
-    return (flags & VALID) != 0 and (flags & STALE) == 0
 
 
 @njit(cache=True)
@@ -79,138 +85,188 @@ def clip(value: float) -> float:
 
 
 @njit(cache=True)
-def trend_step(frame: Any, rule: TrendRule, state: TrendState) -> tuple[float, float]:
-    """Score and confidence of the trend agent for one frame (one row of FRAME).
+def follow(averages: Any, group: int, weight: float, value: float, first: bool) -> None:
+    """Move one EWMA on to `value`, or set it there."""
+    averages[group] = value if first else averages[group] + weight * (value - averages[group])
 
-    The divisor is the slow average before this frame, so the score is piecewise linear in its mid.
+
+@njit(cache=True)
+def over(value: float, low: float, high: float) -> float:
+    """The quotient value / x that is greatest over x in [low, high], 0 < low."""
+    return value / (low if value > 0.0 else high)
+
+
+@njit(cache=True)
+def trend_step(row: Any, rule: TrendRule, state: TrendState) -> tuple[float, float, float, float]:
+    """Score, its bounds and confidence of the trend agent for one CONSENSUS row.
+
+    The divisor is the slow average before this row, so the score is piecewise linear in its price.
     """
-    book = frame["book"]
-    if frame["flags"] & RESET:
-        state.seen[book] = 0
-    mid = frame["mid"]
-    if not usable(frame["flags"]) or not 0.0 < mid < np.inf:
-        return 0.0, 0.0
-    seen = state.seen[book]
-    state.seen[book] = seen + 1
+    group = row["group"]
+    if row["flags"] & RESET:
+        state.seen[group] = 0
+    price = row["price"]
+    if not row["flags"] & VALID or not 0.0 < price < np.inf:
+        return 0.0, 0.0, 0.0, 0.0
+    low = max(row["price_low"], (1.0 - PRICE_REACH) * price)
+    high = min(row["price_high"], (1.0 + PRICE_REACH) * price)
+    seen = state.seen[group]
+    state.seen[group] = seen + 1
+    first = seen == 0
+    before = state.slow[group]
+    before_low, before_high = state.slow_low[group], state.slow_high[group]
+    follow(state.fast, group, rule.fast, price, first)
+    follow(state.slow, group, rule.slow, price, first)
+    follow(state.fast_low, group, rule.fast, low, first)
+    follow(state.fast_high, group, rule.fast, high, first)
+    follow(state.slow_low, group, rule.slow, low, first)
+    follow(state.slow_high, group, rule.slow, high, first)
+    scale = row["scale"]
+    if first or not 0.0 < scale < np.inf:
+        return 0.0, 0.0, 0.0, 0.0
+    unit = before * max(scale, rule.least_scale) * rule.norm
+    unit_low = before_low * max(row["scale_low"], rule.least_scale) * rule.norm
+    unit_high = before_high * max(row["scale_high"], rule.least_scale) * rule.norm
+    signal = (state.fast[group] - state.slow[group]) / unit
+    most = over(state.fast_high[group] - state.slow_low[group], unit_low, unit_high)
+    least = -over(state.slow_high[group] - state.fast_low[group], unit_low, unit_high)
+    confidence = min(1.0, seen / rule.warm)
+    return clip(rule.gain * signal), clip(rule.gain * least), clip(rule.gain * most), confidence
+
+
+@njit(cache=True)
+def trend_run(rows: Any, rule: TrendRule, state: TrendState, opinions: Any) -> None:
+    """Opinions of the trend agent on a block of rows, into `opinions` (same length)."""
+    for i in range(len(rows)):
+        write(rows[i], trend_step(rows[i], rule, state), opinions[i])
+
+
+@njit(cache=True)
+def pressure_of(part: Any, rule: FlowRule) -> float:
+    """Signed pressure of one column of a row, in [-1, 1]; each part is bounded before it counts."""
+    return (
+        rule.ofi * clip(part[OFI])
+        + rule.volume * clip(part[FLOW])
+        + rule.imbalance * clip(part[IMBALANCE])
+    )
+
+
+@njit(cache=True)
+def flow_step(row: Any, rule: FlowRule, state: FlowState) -> tuple[float, float, float, float]:
+    """Score, its bounds and confidence of the order-flow agent for one CONSENSUS row.
+
+    Pressure counts from what the model has learned to be usual.
+    """
+    group = row["group"]
+    if row["flags"] & RESET:
+        state.seen[group] = 0
+    if (row["flags"] & BAR) or not row["flags"] & VALID:
+        return 0.0, 0.0, 0.0, 0.0
+    usual = pressure_of(row["mean"], rule)
+    doubt = min(
+        2.0,
+        rule.ofi * row["mean_bound"][OFI]
+        + rule.volume * row["mean_bound"][FLOW]
+        + rule.imbalance * row["mean_bound"][IMBALANCE],
+    )
+    seen = state.seen[group]
+    state.seen[group] = seen + 1
     if seen == 0:
-        state.fast[book] = mid
-        state.slow[book] = mid
-        return 0.0, 0.0
-    before = state.slow[book]
-    state.fast[book] += rule.fast[book] * (mid - state.fast[book])
-    state.slow[book] += rule.slow[book] * (mid - before)
-    scale = frame["scale"]
-    if not 0.0 < scale < np.inf:
-        return 0.0, 0.0
-    unit = before * max(scale, rule.least_scale) * rule.norm[book]
-    signal = (state.fast[book] - state.slow[book]) / unit
-    return clip(rule.gain * signal), min(1.0, seen / rule.warm[book])
+        state.pressure[group] = 0.0
+        state.low[group] = 0.0
+        state.high[group] = 0.0
+    value = clip(pressure_of(row["value"], rule) - usual)
+    least = clip(pressure_of(row["low"], rule) - usual - doubt)
+    most = clip(pressure_of(row["high"], rule) - usual + doubt)
+    follow(state.pressure, group, rule.weight, value, False)
+    follow(state.low, group, rule.weight, least, False)
+    follow(state.high, group, rule.weight, most, False)
+    return (
+        clip(rule.gain * state.pressure[group]),
+        clip(rule.gain * state.low[group]),
+        clip(rule.gain * state.high[group]),
+        min(1.0, seen / rule.warm),
+    )
 
 
 @njit(cache=True)
-def trend_run(frames: Any, rule: TrendRule, state: TrendState, opinions: Any) -> None:
-    """Opinions of the trend agent on a block of frames, into `opinions` (same length)."""
-    for i in range(len(frames)):
-        score, confidence = trend_step(frames[i], rule, state)
-        write(frames[i], score, confidence, opinions, i)
+def flow_run(rows: Any, rule: FlowRule, state: FlowState, opinions: Any) -> None:
+    """Opinions of the order-flow agent on a block of rows, into `opinions` (same length)."""
+    for i in range(len(rows)):
+        write(rows[i], flow_step(rows[i], rule, state), opinions[i])
 
 
 @njit(cache=True)
-def pressure_of(frame: Any, rule: FlowRule) -> float:
-    """Signed pressure inside one frame, in [-1, 1]; each part is bounded before it is averaged."""
-    depth = frame["bid_size"] + frame["ask_size"]
-    ofi = clip(frame["ofi"] / depth) if depth > 0 else 0.0
-    volume = frame["buy_volume"] + frame["sell_volume"]
-    traded = clip((frame["buy_volume"] - frame["sell_volume"]) / volume) if volume > 0.0 else 0.0
-    resting = clip(frame["imbalance"])
-    return rule.ofi * ofi + rule.volume * traded + rule.imbalance * resting
+def write(row: Any, said: tuple[float, float, float, float], opinion: Any) -> None:
+    """Set an opinion, formed on the row itself."""
+    opinion["ts"] = row["ts"]
+    opinion["group"] = row["group"]
+    opinion["score"] = said[0]
+    opinion["low"] = said[1]
+    opinion["high"] = said[2]
+    opinion["confidence"] = said[3]
+    opinion["age"] = 0.0
 
 
 @njit(cache=True)
-def readable(frame: Any) -> bool:
-    """Whether all numbers that order flow reads are finite."""
-    total = frame["ofi"] + frame["buy_volume"] + frame["sell_volume"] + frame["imbalance"]
-    return bool(np.isfinite(total))
+def regime_scale(rule: Blend, volatility: float) -> float:
+    """The scale of the regime of this annualised volatility."""
+    regime = 1
+    for bound in rule.bounds:
+        if volatility >= bound:
+            regime += 1
+    return float(rule.regime[regime])
 
 
 @njit(cache=True)
-def flow_step(frame: Any, rule: FlowRule, state: FlowState) -> tuple[float, float]:
-    """Score and confidence of the order-flow agent for one frame (one row of FRAME)."""
-    book = frame["book"]
-    if frame["flags"] & RESET:
-        state.seen[book] = 0
-        state.pressure[book] = 0.0
-    if (frame["flags"] & BAR) or not usable(frame["flags"]) or not readable(frame):
-        return 0.0, 0.0
-    before = state.pressure[book]
-    seen = state.seen[book]
-    state.seen[book] = seen + 1
-    state.pressure[book] = before + rule.weight[book] * (pressure_of(frame, rule) - before)
-    return clip(rule.gain * state.pressure[book]), min(1.0, seen / rule.warm[book])
+def blend_step(row: Any, opinions: Any, rule: Blend) -> tuple[float, float, float]:
+    """Wanted exposure as a share of the cap, in [-1, 1], and the interval that holds the clean one.
 
-
-@njit(cache=True)
-def flow_run(frames: Any, rule: FlowRule, state: FlowState, opinions: Any) -> None:
-    """Opinions of the order-flow agent on a block of frames, into `opinions` (same length)."""
-    for i in range(len(frames)):
-        score, confidence = flow_step(frames[i], rule, state)
-        write(frames[i], score, confidence, opinions, i)
-
-
-@njit(cache=True)
-def write(frame: Any, score: float, confidence: float, opinions: Any, i: int) -> None:
-    """Set row `i` of `opinions`, formed on the frame itself."""
-    opinions[i]["ts"] = frame["ts"]
-    opinions[i]["instrument"] = frame["instrument"]
-    opinions[i]["score"] = score
-    opinions[i]["confidence"] = confidence
-    opinions[i]["age"] = 0.0
-
-
-@njit(cache=True)
-def blend_step(
-    frame: Any,
-    scores: NDArray[np.float64],
-    confidences: NDArray[np.float64],
-    ages: NDArray[np.float64],
-    rule: Blend,
-) -> float:
-    """Wanted exposure as a share of the cap, in [-1, 1]; NaN where nothing may be decided.
-
-    Confidence-weighted mean of the agents' scores (arrays of one value per agent), times the
-    highest confidence: a blend of agents that are still warming up stays small.
+    NaN where nothing may be decided. opinions: (agents,) of dtype OPINION. Confidence-weighted mean
+    of the scores times the highest confidence: a blend of agents that are still warming up stays
+    small. Nondecreasing in each score, so its bounds are those of the scores' bounds.
     """
-    if not usable(frame["flags"]):
-        return np.nan
-    total, weight, best = 0.0, 0.0, 0.0
+    nothing = (np.nan, np.nan, np.nan)
+    if not row["flags"] & VALID:
+        return nothing
+    total, least, most, weight, best = 0.0, 0.0, 0.0, 0.0, 0.0
     for agent in range(len(rule.weights)):
-        if not (
-            np.isfinite(scores[agent]) and confidences[agent] > 0.0 and rule.weights[agent] > 0.0
-        ):
+        opinion = opinions[agent]
+        known = np.isfinite(opinion["score"]) and opinion["confidence"] > 0.0
+        if not (known and rule.weights[agent] > 0.0 and 0.0 <= opinion["age"] <= rule.most_age):
             continue
-        if not 0.0 <= ages[agent] <= rule.most_age:
-            continue
-        confidence = min(1.0, confidences[agent])
-        total += rule.weights[agent] * confidence * clip(scores[agent])
-        weight += rule.weights[agent] * confidence
+        confidence = min(1.0, opinion["confidence"])
+        share = rule.weights[agent] * confidence
+        total += share * clip(opinion["score"])
+        least += share * clip(opinion["low"])
+        most += share * clip(opinion["high"])
+        weight += share
         best = max(best, confidence)
     if weight == 0.0 or best < rule.least_confidence:
-        return np.nan
-    scale = rule.regime[frame["regime"]] if frame["regime"] < len(rule.regime) else 0.0
-    if frame["flags"] & UNCORROBORATED:
+        return nothing
+    scale = rule.regime[row["regime"]] if row["regime"] < len(rule.regime) else 0.0
+    tight, wide = scale, scale
+    if row["regime"] > 0:
+        tight = min(scale, regime_scale(rule, row["volatility_high"]))
+        wide = max(scale, regime_scale(rule, row["volatility_low"]))
+    if row["flags"] & UNCORROBORATED:
+        # that votes are missing may be the attacker's doing: `wide` stays
         scale *= rule.uncorroborated
-    return clip(total / weight * best) * scale
+        tight *= rule.uncorroborated
+    least = clip(least / weight * best)
+    most = clip(most / weight * best)
+    return (
+        clip(total / weight * best) * scale,
+        least * (wide if least < 0.0 else tight),
+        most * (wide if most > 0.0 else tight),
+    )
 
 
 @njit(cache=True)
-def blend_run(
-    frames: Any,
-    scores: NDArray[np.float64],
-    confidences: NDArray[np.float64],
-    ages: NDArray[np.float64],
-    rule: Blend,
-    strengths: NDArray[np.float64],
-) -> None:
-    """`blend_step` for a block; opinions have shape (frames, agents), `strengths` (frames,)."""
-    for i in range(len(frames)):
-        strengths[i] = blend_step(frames[i], scores[i], confidences[i], ages[i], rule)
+def blend_run(rows: Any, opinions: Any, rule: Blend, strengths: Any) -> None:
+    """`blend_step` for a block; opinions: (rows, agents), `strengths`: (rows, 3)."""
+    for i in range(len(rows)):
+        value, low, high = blend_step(rows[i], opinions[i], rule)
+        strengths[i, 0] = value
+        strengths[i, 1] = low
+        strengths[i, 2] = high

@@ -5,7 +5,7 @@ expired; so a fresh one after a restart goes on from the positions alone.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,8 +17,8 @@ from seawall.core.errors import SettingError
 from seawall.core.frames import Regime
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.intents import Close, Target
+from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import Blend, blend_run
-from seawall.decision.windows import frame_seconds
 
 STRATEGY = "rules"  # the sub-ledger of what the orchestrator trades
 LEAST_EXPIRY = 60 * SECOND
@@ -34,7 +34,8 @@ class OrchestratorShape(msgspec.Struct, frozen=True, kw_only=True):
         expiry: cadences that an intent stays in force, at least 60 s.
         most_age: seconds; an older opinion does not count.
         least_confidence: where no agent is as confident as this, nothing is decided.
-        high_volatility, extreme_volatility: scale of exposure in these regimes.
+        volatility: annualised volatility from which NORMAL, HIGH and EXTREME begin, as analysis
+            names them. high_volatility, extreme_volatility: scale of exposure in these regimes.
         uncorroborated: scale of exposure where fewer than three sources voted.
     """
 
@@ -44,6 +45,7 @@ class OrchestratorShape(msgspec.Struct, frozen=True, kw_only=True):
     expiry: int = 2
     most_age: float = 60.0
     least_confidence: float = 0.5
+    volatility: tuple[float, float, float] = (0.15, 0.50, 0.60)
     high_volatility: float = 0.5
     extreme_volatility: float = 0.25
     uncorroborated: float = 0.5
@@ -73,18 +75,37 @@ class Standing(msgspec.Struct, frozen=True):
     expiry: int
 
 
+class Exposure(msgspec.Struct, frozen=True):
+    """Wanted exposure of an instrument as a share of its cap, in [-1, 1], at `ts` (ns UTC).
+
+    Whatever the hostile sources did, without them it lies in [low, high]. NaN: nothing is decided.
+    """
+
+    wanted: float
+    low: float
+    high: float
+    ts: int
+
+    @property
+    def bound(self) -> float:
+        """How far an attacker can have moved it, a share of the cap; at most 2."""
+        return max(self.high - self.wanted, self.wanted - self.low)
+
+
 class Orchestrator:
-    """Decides each instrument by the opinions on its primary book.
+    """Decides each instrument by the opinions on its consensus group.
 
     Args:
+        groups: names of the consensus groups, in the order of a boundary's rows.
         weights: agent → weight >= 0; agents that are not named do not count.
-        cadence: ns between two frames of a book that is not made of bars.
+        cadence: ns between two rows of a group.
         traded: instruments to decide on; None for all.
     """
 
     def __init__(
         self,
         catalog: Catalog,
+        groups: Sequence[str],
         weights: Mapping[str, float],
         cadence: int,
         shape: OrchestratorShape | None = None,
@@ -93,13 +114,16 @@ class Orchestrator:
         if not all(math.isfinite(weight) and weight >= 0.0 for weight in weights.values()):
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
         self.standing: dict[str, Standing] = {}
+        self.bounds: dict[str, Exposure] = {}
         self._shape = shape or OrchestratorShape()
         self._agents = tuple(weights)
-        wanted = catalog.primary.keys() if traded is None else traded
-        self._primary = {book: name for name, book in catalog.primary.items() if name in wanted}
+        self._traded: list[list[str]] = [[] for _ in groups]
+        places = {name: place for place, name in enumerate(groups)}
+        for instrument in catalog.instruments:
+            if traded is None or instrument.name in traded:
+                self._traded[places[instrument.consensus_group]].append(instrument.name)
         self._long_only = {i.name for i in catalog.instruments if i.kind is Kind.SPOT}
-        spans = frame_seconds(catalog, cadence) * SECOND * self._shape.expiry
-        self._expiry = [max(LEAST_EXPIRY, int(span)) for span in spans]
+        self._expiry = max(LEAST_EXPIRY, cadence * self._shape.expiry)
         regime = np.ones(len(Regime))
         regime[Regime.HIGH_VOL] = self._shape.high_volatility
         regime[Regime.EXTREME_VOL] = self._shape.extreme_volatility
@@ -108,64 +132,65 @@ class Orchestrator:
             self._shape.most_age,
             self._shape.least_confidence,
             regime,
+            np.array(self._shape.volatility),
             self._shape.uncorroborated,
         )
 
     def strengths(
-        self, frames: NDArray[Any], opinions: Mapping[str, NDArray[Any]]
+        self, rows: NDArray[Any], opinions: Mapping[str, NDArray[Any]]
     ) -> NDArray[np.float64]:
-        """Wanted exposure of each FRAME row as a share of the cap, in [-1, 1].
+        """(rows, 3): wanted exposure of each CONSENSUS row as a share of the cap, in [-1, 1], and
+        the interval that the run without the attack has it in.
 
-        NaN where nothing may be decided: the market cannot be traded on, or nobody is confident.
+        NaN where nothing may be decided: nobody votes, or nobody is confident.
 
         Args:
-            opinions: agent → OPINION rows, one per frame; an agent that is missing is silent.
+            opinions: agent → OPINION rows, one per row; an agent that is missing is silent.
         """
-        shape = (len(frames), len(self._agents))
-        scores, confidences, ages = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        said = np.zeros((len(rows), len(self._agents)), OPINION)
         for column, agent in enumerate(self._agents):
             if agent in opinions:
-                scores[:, column] = opinions[agent]["score"]
-                confidences[:, column] = opinions[agent]["confidence"]
-                ages[:, column] = opinions[agent]["age"]
-        strengths = np.empty(len(frames))
-        blend_run(frames, scores, confidences, ages, self._blend, strengths)
+                said[:, column] = opinions[agent]
+        strengths = np.empty((len(rows), 3))
+        blend_run(rows, said, self._blend, strengths)
         return strengths
 
     def decide(
         self,
-        frames: NDArray[Any],
+        rows: NDArray[Any],
         opinions: Mapping[str, NDArray[Any]],
         equity: float,
         positions: Mapping[str, float],
+        ready: Container[str],
         now: int,
         tape: int,
     ) -> list[Target | Close]:
-        """Intents at one boundary, in the order of its frames.
+        """Intents at one boundary, group by group.
 
         Args:
-            frames: FRAME rows of one boundary.
-            opinions: agent → OPINION rows, one per frame.
+            rows: CONSENSUS rows of one boundary.
+            opinions: agent → OPINION rows, one per row.
             equity: numeraire; where it is unknown or not positive nothing is decided.
             positions: instrument → signed notional in the numeraire; NaN where unknown.
+            ready: instruments whose own market can be traded on now.
             now: ns UTC. tape: rows of the tape seen.
         """
-        if not 0.0 < equity < math.inf:
-            return []
         intents: list[Target | Close] = []
-        strengths = self.strengths(frames, opinions).tolist()
-        for row, book in enumerate(frames["book"].tolist()):
-            name = self._primary.get(book)
-            if name is None or math.isnan(strengths[row]):
-                continue
-            cap = self._shape.cap_fraction * equity
-            wanted = self._wanted(name, strengths[row], cap, positions.get(name, 0.0), now)
-            if wanted is None:
-                continue
-            expiry = now + self._expiry[book]
-            self.standing[name] = Standing(wanted, now, expiry)
-            words = self._rationale(strengths[row], opinions, row)
-            intents.append(_intent(name, wanted, now, tape, expiry, words))
+        strengths = self.strengths(rows, opinions).tolist()
+        for row, group in enumerate(rows["group"].tolist()):
+            strength, low, high = strengths[row]
+            for name in self._traded[group]:
+                self.bounds[name] = Exposure(strength, low, high, now)
+                if name not in ready or math.isnan(strength) or not 0.0 < equity < math.inf:
+                    continue
+                cap = self._shape.cap_fraction * equity
+                wanted = self._wanted(name, strength, cap, positions.get(name, 0.0), now)
+                if wanted is None:
+                    continue
+                expiry = now + self._expiry
+                self.standing[name] = Standing(wanted, now, expiry)
+                words = self._rationale(strength, opinions, row)
+                intents.append(_intent(name, wanted, now, tape, expiry, words))
         return intents
 
     def _wanted(

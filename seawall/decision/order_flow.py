@@ -1,7 +1,7 @@
 """Order-flow agent: leans to the side that pushes harder, in the book and in the trades.
 
-After Cont, Kukanov and Stoikov (2014), "The price impact of order book events". Each part is
-bounded per frame, so that one forged frame moves the score by no more than gain x weight x 2.
+After Cont, Kukanov and Stoikov (2014), "The price impact of order book events". It reads what the
+sources agree on, less what the model has learned to be usual.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.clock import SECOND
 from seawall.core.errors import SettingError
-from seawall.core.instruments import Catalog
 from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import FlowRule, FlowState, flow_run
-from seawall.decision.windows import ewma_weight, frame_seconds, half_life_frames
+from seawall.decision.windows import ewma_weight, half_life_rows
 
 
 class OrderFlowShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,26 +50,26 @@ class OrderFlowAgent:
     """score = clip(gain x EWMA of pressure, -1, 1). Bars have no order flow: confidence 0.
 
     Args:
-        catalog: its books are what the frames' `book` column counts.
-        cadence: ns between two frames of a book that is not made of bars.
+        groups: how many consensus groups there are. cadence: ns between two rows of one.
     """
 
     name = "order_flow"
 
-    def __init__(self, catalog: Catalog, cadence: int, shape: OrderFlowShape | None = None) -> None:
+    def __init__(self, groups: int, cadence: int, shape: OrderFlowShape | None = None) -> None:
         shape = shape or OrderFlowShape()
-        warm = half_life_frames(shape.half_life, shape.frames, frame_seconds(catalog, cadence))
+        warm = half_life_rows(shape.half_life, shape.frames, cadence / SECOND)
+        self._groups = groups
         self._rule = FlowRule(
             ewma_weight(warm), warm, shape.gain, shape.ofi, shape.volume, shape.imbalance
         )
 
     def start(self) -> FlowState:
-        """The state before the first frame."""
-        books = len(self._rule.weight)
-        return FlowState(np.zeros(books, np.int64), np.zeros(books))
+        """The state before the first row."""
+        averages = [np.zeros(self._groups) for _ in range(3)]
+        return FlowState(np.zeros(self._groups, np.int64), *averages)
 
-    def opine(self, frames: NDArray[Any], state: FlowState) -> NDArray[Any]:
-        """One OPINION per FRAME row, in order; `state` moves on in place."""
-        opinions = np.empty(len(frames), dtype=OPINION)
-        flow_run(frames, self._rule, state, opinions)
+    def opine(self, rows: NDArray[Any], state: FlowState) -> NDArray[Any]:
+        """One OPINION per CONSENSUS row, in order; `state` moves on in place."""
+        opinions = np.empty(len(rows), dtype=OPINION)
+        flow_run(rows, self._rule, state, opinions)
         return opinions

@@ -9,16 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.clock import SECOND
 from seawall.core.errors import SettingError
-from seawall.core.instruments import Catalog
 from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import TrendRule, TrendState, trend_run
-from seawall.decision.windows import (
-    difference_scale,
-    ewma_weight,
-    frame_seconds,
-    half_life_frames,
-)
+from seawall.decision.windows import difference_scale, ewma_weight, half_life_rows
 
 
 class TrendShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,32 +48,34 @@ class TrendShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrendAgent:
-    """score = clip(gain x (fast - slow EWMA of mid) / (slow EWMA x scale x norm), -1, 1).
+    """score = clip(gain x (fast - slow EWMA of price) / (slow EWMA x scale x norm), -1, 1).
+
+    Price and scale are the consensus's.
 
     Args:
-        catalog: its books are what the frames' `book` column counts.
-        cadence: ns between two frames of a book that is not made of bars.
+        groups: how many consensus groups there are. cadence: ns between two rows of one.
     """
 
     name = "trend"
 
-    def __init__(self, catalog: Catalog, cadence: int, shape: TrendShape | None = None) -> None:
+    def __init__(self, groups: int, cadence: int, shape: TrendShape | None = None) -> None:
         shape = shape or TrendShape()
-        seconds = frame_seconds(catalog, cadence)
-        warm = half_life_frames(shape.slow_half_life, shape.slow_frames, seconds)
-        fast = ewma_weight(half_life_frames(shape.fast_half_life, shape.fast_frames, seconds))
+        seconds = cadence / SECOND
+        warm = half_life_rows(shape.slow_half_life, shape.slow_frames, seconds)
+        fast = ewma_weight(half_life_rows(shape.fast_half_life, shape.fast_frames, seconds))
         slow = ewma_weight(warm)
+        self._groups = groups
         self._rule = TrendRule(
             fast, slow, difference_scale(fast, slow), warm, shape.gain, shape.least_scale
         )
 
     def start(self) -> TrendState:
-        """The state before the first frame."""
-        books = len(self._rule.fast)
-        return TrendState(np.zeros(books, np.int64), np.zeros(books), np.zeros(books))
+        """The state before the first row."""
+        averages = [np.zeros(self._groups) for _ in range(6)]
+        return TrendState(np.zeros(self._groups, np.int64), *averages)
 
-    def opine(self, frames: NDArray[Any], state: TrendState) -> NDArray[Any]:
-        """One OPINION per FRAME row, in order; `state` moves on in place."""
-        opinions = np.empty(len(frames), dtype=OPINION)
-        trend_run(frames, self._rule, state, opinions)
+    def opine(self, rows: NDArray[Any], state: TrendState) -> NDArray[Any]:
+        """One OPINION per CONSENSUS row, in order; `state` moves on in place."""
+        opinions = np.empty(len(rows), dtype=OPINION)
+        trend_run(rows, self._rule, state, opinions)
         return opinions

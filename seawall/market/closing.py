@@ -54,7 +54,9 @@ def group_median(state, group, asset, boundary):
     count = 0
     for k in range(len(state.order)):
         book = state.books[state.order[k]]
-        if book["group"] != group or not usable(state.clock[0], book, boundary):
+        if book["group"] != group or not book["member"]:
+            continue
+        if not usable(state.clock[0], book, boundary):
             continue
         quote = book["quote_asset"]
         mark = state.marks[quote]
@@ -230,6 +232,8 @@ def set_verdict(state, verdict, boundary):
     clock = state.clock[0]
     epoch = boundary // EPOCH + 1
     clock["epoch_end"] = epoch * EPOCH
+    if boundary >= clock["review_end"]:
+        clock["review_end"] = (boundary // clock["review"] + 1) * clock["review"]
     for at in range(len(state.books)):
         book = state.books[at]
         verdict[at]["epoch"] = epoch

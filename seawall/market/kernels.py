@@ -16,6 +16,7 @@ DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_CLOSE, DOWN, TIC
 END = 2
 DUPLICATE = 8  # admission's reason that leaves a book as good as it was
 PRICE_BAND = 12  # and the one that says that its price was too far away
+UNSIGNED, REORDERED = 13, 16  # from .. to: not shown to be the source's own, as good as never sent
 
 RING = 1024  # tops of book and quotes kept to be compared, by sequence
 BY_NOTHING, BY_DEPTH, BY_QUOTE, BY_BAR = range(4)  # what a book is made of
@@ -30,6 +31,8 @@ CLOCK = np.dtype(
         ("silent", "<i8"),  # ns without a message that make a book stale
         ("tape", "<i8"),  # rows seen
         ("epoch_end", "<i8"),
+        ("review", "<i8"),  # ns between two reviews by the gates, whole epochs
+        ("review_end", "<i8"),
         ("started", "<i8"),
         ("band_ppm", "<i8"),  # how far a touch may move in an epoch
     ]
@@ -42,6 +45,7 @@ BOOK = np.dtype(
         ("quote_asset", "<i8"),
         ("source", "<i8"),
         ("instrument", "<i8"),
+        ("member", "<i8"),  # its source has a vote
         ("tick", "<f8"),
         ("lot", "<f8"),
         # where it stands after its last whole message, ticks and lots
@@ -291,7 +295,12 @@ def on_bar(book, row):
 
 @njit(cache=True)
 def refuse(ladder, book, kind, reason):
-    """A row was not admitted: a book that misses a message cannot be believed any longer."""
+    """A row was not admitted: a book that misses a message cannot be believed any longer.
+
+    A forged one is none of the book's messages, or a flood of them would void any book at will.
+    """
+    if UNSIGNED <= reason <= REORDERED:
+        return
     if (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:
         book["voided"] += book["valid"]
         void(ladder, book)

@@ -10,7 +10,10 @@ from seawall.core.events import EventFlag, EventKind, empty
 from seawall.core.frames import FRAME
 from seawall.core.instruments import Catalog
 from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, new_ladders, next_price, size_at
+from seawall.core.verdicts import EPOCH
 from seawall.market import kernels
+
+REVIEW_FRAMES = 8
 
 
 class MarketShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +61,11 @@ class Market:
         clock = np.zeros(1, kernels.CLOCK)
         clock["cadence"], clock["silent"] = shape.cadence_ns, shape.silent_ns
         clock["gap"], clock["band_ppm"] = shape.gap_ns, shape.band_ppm
+        clock["review"] = self.review_ns
         books = np.zeros(count, kernels.BOOK)
         books["group"], books["source"], books["fresh"] = group, source, 1
         books["quote_asset"] = [self.quotes.index(i.quote) for i in instruments]
+        books["member"] = 1
         books["instrument"] = [i for i, _ in catalog.books]
         books["tick"] = [i.tick_float for i in instruments]
         books["lot"] = [i.lot_float for i in instruments]
@@ -76,6 +81,11 @@ class Market:
             order=np.lexsort((source, group)).astype(np.int64),
             scratch=np.zeros(max(1, count)),
         )
+
+    @property
+    def review_ns(self) -> int:
+        """Ns between two reviews by the gates: whole epochs, at least REVIEW_FRAMES frames."""
+        return max(1, -(-REVIEW_FRAMES * self.shape.cadence_ns // EPOCH)) * EPOCH
 
     @property
     def most_frames_per_row(self) -> int:

@@ -95,7 +95,26 @@ EXAMPLES: list[AnyRecord] = [
         since=WHEN,
     ),
     records.OperatorCommanded(ts=WHEN, command="ban", arguments={"source": "x"}, who="me"),
-    records.VerdictSet(ts=WHEN, epoch=3, rows=bytes(range(256))),
+    records.SourceJudged(
+        ts=WHEN, source="s", trust=0.1 + 0.2, standing=1, score=2.5, reason="x", since=1, until=2
+    ),
+    records.ReferenceMade(ts=WHEN, group="BTC", name="00", reference=bytes(range(256))),
+    records.ModelUpdated(
+        ts=WHEN,
+        group="BTC",
+        decision="learned",
+        reason="",
+        rows=1000,
+        shift=0.1,
+        corroboration=0.8,
+        influence={"s": 1e-300},
+        model=b"m",
+        reference="00",
+        certificate=b"c",
+    ),
+    records.ModelRolledBack(
+        ts=WHEN, group="BTC", to=0, reason="s rejected", corroboration=0.2, model=b"m"
+    ),
     records.Digest(
         ts=WHEN, tape=10**12, frames="ff", marks={"a": 1e-300}, equity=-0.0, peak=float("inf")
     ),
@@ -127,13 +146,16 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "fill",
         "halted",
         "intent",
+        "model_rolled_back",
+        "model_updated",
         "operator",
         "order_changed",
         "order_created",
+        "reference_made",
         "refused",
         "run_started",
         "run_stopped",
-        "verdict",
+        "source_judged",
     ]
 
 

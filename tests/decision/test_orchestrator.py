@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND
+from seawall.core.consensus import CONSENSUS
 from seawall.core.errors import SettingError
-from seawall.core.frames import FRAME, FrameFlag, Regime
+from seawall.core.frames import FrameFlag, Regime
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
 from seawall.core.intents import Close, Target
 from seawall.core.verdicts import OPINION
@@ -22,7 +24,7 @@ PERP, SPOT = "BTCUSDT@sim", "BTC/USDT@sim"
 GOOD = FrameFlag.VALID
 
 
-def catalog(bar_span: int = 0) -> Catalog:
+def catalog() -> Catalog:
     def instrument(symbol: str, kind: Kind) -> Instrument:
         return Instrument(
             venue="sim",
@@ -36,25 +38,32 @@ def catalog(bar_span: int = 0) -> Catalog:
 
     return Catalog(
         (instrument("BTCUSDT", Kind.LINEAR), instrument("BTC/USDT", Kind.SPOT)),
-        (Source(name="a", venue="sim", bar_span=bar_span), Source(name="b", venue="sim")),
+        (Source(name="a", venue="sim"), Source(name="b", venue="sim")),
         ((0, 0), (0, 1), (1, 0)),
     ).check()
 
 
-def make(bar_span: int = 0) -> Orchestrator:
-    shape = OrchestratorShape(deadband=0.1, hold=30.0)
-    return Orchestrator(catalog(bar_span), {"one": 1.0, "two": 1.0}, SECOND, shape)
+def make(traded: tuple[str, ...] = (PERP,), cadence: int = SECOND, **shape: Any) -> Orchestrator:
+    about = OrchestratorShape(deadband=0.1, hold=30.0, **shape)
+    weights = {"one": 1.0, "two": 1.0}
+    return Orchestrator(catalog(), ["BTC"], weights, cadence, about, traded)
 
 
-def frame(book: int = 0, flags: int = GOOD, regime: int = Regime.NORMAL_VOL) -> NDArray[Any]:
-    frames = np.zeros(1, dtype=FRAME)
-    frames["book"], frames["flags"], frames["regime"] = book, flags, regime
-    return frames
+def row(
+    flags: int = GOOD, regime: int = Regime.NORMAL_VOL, low: float = 0.2, high: float = 0.2
+) -> NDArray[Any]:
+    rows = np.zeros(1, dtype=CONSENSUS)
+    rows["flags"], rows["regime"] = flags, regime
+    rows["volatility_low"], rows["volatility_high"] = low, high
+    return rows
 
 
-def says(score: float, confidence: float = 1.0, age: float = 0.0) -> NDArray[Any]:
+def says(
+    score: float, confidence: float = 1.0, age: float = 0.0, doubt: float = 0.0
+) -> NDArray[Any]:
     opinions = np.zeros(1, dtype=OPINION)
     opinions["score"], opinions["confidence"], opinions["age"] = score, confidence, age
+    opinions["low"], opinions["high"] = score - doubt, score + doubt
     return opinions
 
 
@@ -63,14 +72,16 @@ def ask(
     score: float,
     at: float,
     held: float = 0.0,
-    frames: NDArray[Any] | None = None,
+    rows: NDArray[Any] | None = None,
     name: str = PERP,
+    ready: tuple[str, ...] = (PERP, SPOT),
 ) -> Target | Close | None:
     intents = orchestrator.decide(
-        frame() if frames is None else frames,
+        row() if rows is None else rows,
         {"one": says(score), "two": says(score)},
         EQUITY,
         {name: held},
+        ready,
         int(at * SECOND),
         7,
     )
@@ -93,7 +104,7 @@ def test_full_strength_asks_for_the_whole_cap() -> None:
 
 
 def test_expiry_is_two_bars_where_bars_are_long() -> None:
-    intent = ask(make(bar_span=15 * MINUTE), 1.0, 100)
+    intent = ask(make(cadence=15 * MINUTE), 1.0, 100)
     assert intent is not None
     assert intent.expiry == 100 * SECOND + 30 * MINUTE
 
@@ -102,9 +113,9 @@ def test_the_mean_is_weighted_by_confidence_and_shrunk_by_the_best() -> None:
     orchestrator = make()
     opinions = {"one": says(1.0, 0.6), "two": says(-0.5, 0.2), "stranger": says(-1.0)}
     expected = (0.6 * 1.0 - 0.2 * 0.5) / 0.8 * 0.6
-    assert orchestrator.strengths(frame(), opinions)[0] == pytest.approx(expected, rel=1e-12)
-    only = orchestrator.strengths(frame(), {"one": says(0.8), "two": says(0.0, 0.0)})
-    assert only[0] == 0.8  # a silent agent does not water down the other
+    assert orchestrator.strengths(row(), opinions)[0, 0] == pytest.approx(expected, rel=1e-12)
+    only = orchestrator.strengths(row(), {"one": says(0.8), "two": says(0.0, 0.0)})
+    assert only[0, 0] == 0.8  # a silent agent does not water down the other
 
 
 @pytest.mark.parametrize(
@@ -121,27 +132,79 @@ def test_the_mean_is_weighted_by_confidence_and_shrunk_by_the_best() -> None:
 )
 def test_nothing_is_decided_where_nobody_knows(opinions: dict[str, NDArray[Any]]) -> None:
     held = {PERP: 500.0}
-    assert make().decide(frame(), opinions, EQUITY, held, 100 * SECOND, 7) == []
+    assert make().decide(row(), opinions, EQUITY, held, [PERP], 100 * SECOND, 7) == []
 
 
 @pytest.mark.parametrize("equity", [np.nan, 0.0, -5.0, np.inf])
 def test_nothing_is_decided_without_equity(equity: float) -> None:
     opinions = {"one": says(1.0)}
-    assert make().decide(frame(), opinions, equity, {}, 100 * SECOND, 7) == []
+    assert make().decide(row(), opinions, equity, {}, [PERP], 100 * SECOND, 7) == []
 
 
-@pytest.mark.parametrize("flags", [0, FrameFlag.VALID | FrameFlag.STALE, FrameFlag.STALE])
+@pytest.mark.parametrize("flags", [0, FrameFlag.RESET, FrameFlag.UNCORROBORATED])
 @pytest.mark.parametrize("held", [0.0, 800.0])
-def test_a_bad_market_brings_no_intent(flags: int, held: float) -> None:
-    assert ask(make(), -1.0, 100, held, frame(flags=flags)) is None
+def test_a_group_without_votes_brings_no_intent(flags: int, held: float) -> None:
+    assert ask(make(), -1.0, 100, held, row(flags=flags)) is None
+
+
+@pytest.mark.parametrize("held", [0.0, 800.0])
+def test_an_instrument_whose_own_market_is_bad_brings_no_intent(held: float) -> None:
+    assert ask(make(), -1.0, 100, held, ready=(SPOT,)) is None
+    assert ask(make(), -1.0, 100, held, ready=(PERP,)) is not None
 
 
 def test_an_unknown_position_brings_no_intent() -> None:
     assert ask(make(), 1.0, 100, np.nan) is None
 
 
-def test_only_the_primary_book_decides() -> None:
-    assert ask(make(), 1.0, 100, frames=frame(book=1)) is None
+def test_all_instruments_of_a_group_are_decided_by_its_consensus_if_they_are_traded() -> None:
+    both = [PERP, SPOT]
+    for traded in (None, both, [PERP], [SPOT], []):
+        one = Orchestrator(catalog(), ["BTC"], {"one": 1.0}, SECOND, traded=traded)
+        found = one.decide(row(), {"one": says(1.0)}, EQUITY, {}, both, SECOND, 7)
+        assert [intent.instrument for intent in found] == (both if traded is None else traded)
+
+
+def test_a_group_is_decided_by_its_own_row_and_opinion() -> None:
+    eth = msgspec.structs.replace(catalog().instruments[0], base="ETH", symbol="ETHUSDT")
+    two = Catalog((catalog().instruments[0], eth), catalog().sources[:1], ((0, 0), (1, 0))).check()
+    one = Orchestrator(two, ["BTC", "ETH"], {"one": 1.0}, SECOND)
+    rows, opinions = np.concatenate([row(), row()]), np.concatenate([says(1.0), says(-0.5)])
+    rows["group"] = [0, 1]
+    found = one.decide(rows, {"one": opinions}, EQUITY, {}, [PERP, eth.name], SECOND, 7)
+    assert [(intent.instrument, exposure(intent)) for intent in found] == [
+        (PERP, CAP),
+        (eth.name, -0.5 * CAP),
+    ]
+
+
+def test_the_bound_says_how_far_an_attacker_can_have_moved_the_exposure() -> None:
+    one = make(traded=(PERP, SPOT))
+    opinions = {"one": says(0.5, doubt=0.1), "two": says(0.2, confidence=0.5, doubt=0.4)}
+    one.decide(row(), opinions, EQUITY, {}, [PERP], SECOND, 7)
+    assert set(one.bounds) == {PERP, SPOT}  # also of what cannot be traded on now
+    found = one.bounds[PERP]
+    assert found.ts == SECOND
+    assert found.wanted == pytest.approx((0.5 + 0.5 * 0.2) / 1.5)
+    assert found.low == pytest.approx((0.4 - 0.5 * 0.2) / 1.5)
+    assert found.high == pytest.approx((0.6 + 0.5 * 0.6) / 1.5)
+    assert found.bound == pytest.approx(0.2)
+
+
+def test_a_regime_that_an_attacker_may_have_brought_about_widens_the_bound() -> None:
+    one, opinions = make(), {"one": says(0.8)}
+    calm_or_wild = row(regime=Regime.HIGH_VOL, low=0.3, high=0.9)
+    one.decide(calm_or_wild, opinions, EQUITY, {}, [PERP], SECOND, 7)
+    found = one.bounds[PERP]
+    assert (found.wanted, found.low, found.high) == pytest.approx((0.4, 0.2, 0.8))
+    one.decide(row(regime=Regime.UNKNOWN, low=0.3, high=0.9), opinions, EQUITY, {}, [], SECOND, 7)
+    assert one.bounds[PERP].bound == 0.0
+
+
+def test_where_nothing_is_decided_no_bound_is_claimed() -> None:
+    one = make()
+    one.decide(row(flags=0), {"one": says(1.0)}, EQUITY, {}, [PERP], SECOND, 7)
+    assert np.isnan(one.bounds[PERP].bound)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +221,7 @@ def test_only_the_primary_book_decides() -> None:
 def test_wild_or_uncorroborated_markets_scale_exposure(
     flags: int, regime: Regime, scale: float
 ) -> None:
-    assert exposure(ask(make(), 1.0, 100, frames=frame(0, flags, regime))) == CAP * scale
+    assert exposure(ask(make(), 1.0, 100, rows=row(flags, regime))) == CAP * scale
 
 
 def test_deadband_swallows_small_moves() -> None:
@@ -202,9 +265,8 @@ def test_a_fresh_one_goes_on_from_the_positions_alone() -> None:
 
 
 def test_spot_is_never_sold_short() -> None:
-    spot = frame(book=2)
-    assert ask(make(), -1.0, 100, frames=spot, name=SPOT) is None
-    assert isinstance(ask(make(), -1.0, 100, 500.0, spot, SPOT), Close)
+    assert ask(make((SPOT,)), -1.0, 100, name=SPOT) is None
+    assert isinstance(ask(make((SPOT,)), -1.0, 100, 500.0, name=SPOT), Close)
 
 
 @settings(max_examples=60, deadline=None)
@@ -220,8 +282,9 @@ def test_exposure_stays_inside_the_cap_and_intents_are_seldom(
     reference = 0.0
     for second, score in enumerate(scores):
         opinions = {"one": says(score, confidence)}
-        frames = frame(flags=flags)
-        for intent in orchestrator.decide(frames, opinions, EQUITY, {}, second * SECOND, 0):
+        rows = row(flags=flags)
+        now = second * SECOND
+        for intent in orchestrator.decide(rows, opinions, EQUITY, {}, [PERP], now, 0):
             wanted = intent.exposure if isinstance(intent, Target) else 0.0
             assert abs(wanted) <= CAP
             if abs(wanted) > abs(reference):
@@ -235,4 +298,4 @@ def test_wrong_parameters_are_refused() -> None:
     with pytest.raises(SettingError, match="hold"):
         OrchestratorShape(hold=-1.0)
     with pytest.raises(SettingError, match="weights"):
-        Orchestrator(catalog(), {"one": -1.0}, SECOND)
+        Orchestrator(catalog(), ["BTC"], {"one": -1.0}, SECOND)

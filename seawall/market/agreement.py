@@ -1,0 +1,244 @@
+"""Agreement across sources, compiled: frames into the panel (who said what), the panel into rows.
+
+Each live source has one value per group, boundary and feature, however many messages it sent
+(DEFINITIONS 13, "Frames"); the consensus is their median, with the interval that holds the median
+without the attack.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from seawall.market.closing import median
+
+VALID, RESET, BAR, UNCORROBORATED = 1, 4, 16, 32
+WIDTH = 8
+LEVEL, VOLUME = 8, 9
+PANEL_WIDTH = 10
+RETURN, POSITION, MICRO, IMBALANCE, IMBALANCE_5, OFI, FLOW, SPREAD = range(WIDTH)
+HIGH, LOW, NET = 10, 11, 12  # of a frame, beside the panel's columns
+FRAME_WIDTH = 13
+
+
+class AgreementState(NamedTuple):
+    """Carry, by group and slot (a source's place in its group).
+
+    group: (books,), slot: (books,) of each book. member: (groups, slots) 1 where the source votes.
+    registered: (groups,) sources in the group. past: (groups, slots, horizon + 1, FRAME_WIDTH) what
+    each source's last frames said, a ring. lived: (groups, slots) frames since the source was last
+    silent. counts: (groups, slots) books in the frame under way. scratch: (slots,) room. faulty:
+    (1,) how many hostile sources are withstood.
+    """
+
+    group: np.ndarray
+    slot: np.ndarray
+    member: np.ndarray
+    registered: np.ndarray
+    past: np.ndarray
+    lived: np.ndarray
+    counts: np.ndarray
+    scratch: np.ndarray
+    faulty: np.ndarray
+
+
+@njit(cache=True)
+def lowest(observed, excluded, faulty):
+    """Place (1-based) of the order statistic below which the clean median cannot lie; < 1: none.
+
+    Of the observed values at most `faulty` are false, and at most `faulty + excluded` values of the
+    clean run are missing. With |H| true values kept and c missing ones the clean median is at least
+    H_(floor((|H| + c + 1) / 2) - c), and the least over what is possible is at |H| = observed -
+    faulty, c = faulty + excluded.
+    """
+    return (observed + excluded + 1) // 2 - faulty - excluded
+
+
+@njit(cache=True)
+def agree_on(scratch, count, excluded, faulty):
+    """Median of scratch[:count] (sorted in place) and the interval of the clean one."""
+    if count == 0:
+        return np.nan, -np.inf, np.inf
+    middle = median(scratch, count)
+    place = lowest(count, excluded, faulty)
+    if place < 1:
+        return middle, -np.inf, np.inf
+    return middle, scratch[place - 1], scratch[count - place]
+
+
+@njit(cache=True)
+def clip_unit(value):
+    """The value, held in [-1, 1]."""
+    return min(1.0, max(-1.0, value))
+
+
+@njit(cache=True)
+def add(frame, said):
+    """A valid frame's numbers onto its source's (FRAME_WIDTH,); LEVEL is the value itself here."""
+    mid = frame["mid"]
+    mark = frame["quote_mark"]
+    said[MICRO] += (frame["micro"] - mid) / mid
+    said[IMBALANCE] += frame["imbalance"]
+    said[IMBALANCE_5] += frame["imbalance_5"]
+    size = np.float64(frame["bid_size"] + frame["ask_size"])
+    if size > 0.0:
+        said[OFI] += clip_unit(frame["ofi"] / size)
+    said[SPREAD] += 1e-4 * frame["spread_bps"]
+    said[LEVEL] += mid * mark
+    said[VOLUME] += frame["buy_volume"] + frame["sell_volume"]
+    said[HIGH] += frame["high"] * mark
+    said[LOW] += frame["low"] * mark
+    said[NET] += frame["buy_volume"] - frame["sell_volume"]
+
+
+@njit(cache=True)
+def close_cell(ring, lived, cell):
+    """The features of a source over its last frames, the newest at lived % len(ring).
+
+    The return is brought to one frame by the square root of the frames that it spans. A source
+    that has not lived so long has no features yet: over less it could not be compared.
+    """
+    length = len(ring)
+    span = length - 1
+    here = ring[lived % length]
+    value = here[LEVEL]
+    cell[:] = np.nan
+    cell[LEVEL] = np.log(value)
+    cell[VOLUME] = here[VOLUME]
+    if lived < span:
+        return
+    high, low = here[HIGH], here[LOW]
+    micro, imbalance, deep, ofi, spread, net, volume = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for k in range(span):
+        said = ring[(lived - k) % length]
+        high = max(high, said[HIGH])
+        low = min(low, said[LOW])
+        micro += said[MICRO]
+        imbalance += said[IMBALANCE]
+        deep += said[IMBALANCE_5]
+        ofi += said[OFI]
+        spread += said[SPREAD]
+        net += said[NET]
+        volume += said[VOLUME]
+    cell[RETURN] = np.log(value / ring[(lived - span) % length, LEVEL]) / np.sqrt(span)
+    cell[POSITION] = (2.0 * value - high - low) / (high - low) if high > low else 0.0
+    cell[MICRO] = micro / span
+    cell[IMBALANCE] = imbalance / span
+    cell[IMBALANCE_5] = deep / span
+    cell[OFI] = ofi / span
+    cell[FLOW] = net / volume if volume > 0.0 else 0.0
+    cell[SPREAD] = np.log(spread / span) if spread > 0.0 else 0.0
+
+
+@njit(cache=True)
+def close_source(state, group, slot, cell):
+    """The frame under way of one source ends: the mean over its books counts; NaN if silent."""
+    count = state.counts[group, slot]
+    if count == 0:
+        state.lived[group, slot] = 0
+        cell[:] = np.nan
+        return
+    ring = state.past[group, slot]
+    lived = state.lived[group, slot]
+    said = ring[lived % len(ring)]
+    for k in range(FRAME_WIDTH):
+        said[k] /= count
+    close_cell(ring, lived, cell)
+    state.lived[group, slot] = lived + 1
+
+
+@njit(cache=True)
+def collect(state, frames, rows, panel):
+    """Frames (FRAME, whole boundaries in order) into rows' heads and the panel.
+
+    rows: CONSENSUS, panel: (rows, slots, PANEL_WIDTH), one row per group and boundary, groups in
+    order. Returns the number of rows.
+    """
+    groups = len(state.registered)
+    count = 0
+    at = 0
+    while at < len(frames):
+        ts = frames[at]["ts"]
+        state.counts[:] = 0
+        for g in range(groups):
+            row = rows[count + g]
+            row["ts"] = ts
+            row["index"] = frames[at]["index"]
+            row["tape"] = frames[at]["tape"]
+            row["group"] = g
+            row["flags"] = BAR
+        while at < len(frames) and frames[at]["ts"] == ts:
+            frame = frames[at]
+            group = state.group[frame["book"]]
+            slot = state.slot[frame["book"]]
+            if frame["flags"] & VALID and frame["mid"] > 0.0 and frame["quote_mark"] > 0.0:
+                if state.counts[group, slot] == 0:
+                    if frame["flags"] & RESET:
+                        state.lived[group, slot] = 0
+                    ring = state.past[group, slot]
+                    ring[state.lived[group, slot] % len(ring)] = 0.0
+                ring = state.past[group, slot]
+                add(frame, ring[state.lived[group, slot] % len(ring)])
+                state.counts[group, slot] += 1
+                if not frame["flags"] & BAR:
+                    rows[count + group]["flags"] = 0
+            at += 1
+        for g in range(groups):
+            for slot in range(state.registered[g]):
+                close_source(state, g, slot, panel[count + g, slot])
+            panel[count + g, state.registered[g] :] = np.nan
+        count += groups
+    return count
+
+
+@njit(cache=True)
+def gather(panel, member, registered, feature, scratch):
+    """The voting sources' finite values of one feature, into scratch; how many."""
+    count = 0
+    for slot in range(registered):
+        value = panel[slot, feature]
+        if member[slot] and np.isfinite(value):
+            scratch[count] = value
+            count += 1
+    return count
+
+
+@njit(cache=True)
+def agree(state, rows, panel):
+    """The panel into the rows' consensus columns."""
+    faulty = state.faulty[0]
+    scratch = state.scratch
+    for i in range(len(rows)):
+        row = rows[i]
+        group = row["group"]
+        registered = state.registered[group]
+        member = state.member[group]
+        excluded = 0
+        for slot in range(registered):
+            excluded += 1 - member[slot]
+        row["excluded"] = excluded
+        votes = gather(panel[i], member, registered, LEVEL, scratch)
+        row["votes"] = votes
+        middle, low, high = agree_on(scratch, votes, excluded, faulty)
+        row["price"] = np.exp(middle) if votes > 0 else 0.0
+        row["price_low"] = np.exp(low)
+        row["price_high"] = np.exp(high)
+        returns = 0
+        count = gather(panel[i], member, registered, VOLUME, scratch)
+        row["volume"] = median(scratch, count) if count > 0 else 0.0
+        for k in range(WIDTH):
+            count = gather(panel[i], member, registered, k, scratch)
+            if k == RETURN:
+                returns = count
+            middle, low, high = agree_on(scratch, count, excluded, faulty)
+            row["value"][k] = middle if count > 0 else 0.0
+            row["low"][k] = low
+            row["high"][k] = high
+        flags = row["flags"] & BAR
+        if votes > 0:
+            flags |= VALID
+        if returns == 0:
+            flags |= RESET
+        if votes < 3:
+            flags |= UNCORROBORATED
+        row["flags"] = flags
