@@ -6,7 +6,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import journal, node, perception, report, risk, start, tape
+from benchmarks import (
+    estimation,
+    journal,
+    node,
+    perception,
+    report,
+    risk,
+    robust,
+    signatures,
+    start,
+    tape,
+)
 from benchmarks.measure import Bench, Result
 from seawall.core.errors import SeawallError
 
@@ -14,7 +25,10 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "import": tape.importing,
     "tape": tape.reading,
     "simulated": tape.simulated,
+    "signatures": signatures.signatures,
     "perception": perception.perception,
+    "estimation": estimation.estimation,
+    "robust": robust.robust,
     "node": node.node,
     "bars": node.bars,
     "journal": journal.journal,

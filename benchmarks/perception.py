@@ -1,4 +1,4 @@
-"""Perception with admission: rows in memory to finished frames."""
+"""Perception with admission: rows in memory to finished frames and consensus rows."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,8 +20,8 @@ def perception(bench: Bench) -> Iterator[Result]:
     blocks, rows = market.blocks, len(market.rows)
 
     def work(stages: Perception) -> tuple[str, int]:
-        frames = sum(len(made) for block in blocks for made in stages.observe(block))
-        frames += sum(len(made) for made in stages.flush())
+        frames = sum(len(made.frames) for block in blocks for made in stages.observe(block))
+        frames += sum(len(made.frames) for made in stages.flush())
         return stages.frames_hash, frames
 
     for cadence in CADENCES:

@@ -1,0 +1,1 @@
+"""The laboratory: attacks on the tape, and what is measured under them."""
