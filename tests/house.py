@@ -87,11 +87,17 @@ PORTS = (
     ("seawall/core/clock.py", ("time",), "the system's clock is a port"),
     ("seawall/core/settings.py", ENVIRONMENT, "settings come from the environment"),
     ("seawall/core/randomness.py", ("numpy.random.Philox",), "counter-based draws are a port"),
+    (
+        "seawall/storage/secrets.py",
+        ("secrets.token_bytes", "secrets.token_hex", "secrets.token_urlsafe"),
+        "keys and tokens must be unguessable; they change no decision",
+    ),
     ("seawall/ingestion/live.py", NETWORK, "the feed of live exchanges"),
     ("seawall/venues/simulated/server.py", NETWORK, "the simulated venue behind a socket"),
     ("seawall/venues/simulated/client.py", NETWORK, "speaks to that socket"),
     ("seawall/api/*", (*NETWORK, "time"), "the web server, in a thread of its own"),
     ("seawall/cli/*", (*ENVIRONMENT, "time.monotonic", "time.perf_counter"), "the edge"),
+    ("seawall/cli/provenance.py", ("httpx",), "asks a running node, on this machine by default"),
     ("seawall/node/node.py", ("time.monotonic",), "how often the page is told; never on the path"),
 )
 

@@ -17,6 +17,7 @@ from seawall.core.clock import SECOND, Clock, SystemClock
 
 VIEW = "view"
 POINT = "point"
+LISTS = "provenance"  # what is too long for the view
 MOST_POINTS = 3_600
 
 
@@ -43,20 +44,24 @@ class Board:
         self._lock = threading.Lock()
         self._started = self._clock.now()
         self._view: Pinned | None = None
+        self._lists: bytes | None = None
         self._points: deque[bytes] = deque(maxlen=most_points)
         self._pointed = 0  # points ever published
         self._readers: set[Reader] = set()
         self._closed = False
 
     def publish(self, topic: str, payload: Mapping[str, Any]) -> None:
-        """Pin a view or add a point, as JSON; NaN and infinity become null."""
-        if topic not in (VIEW, POINT):
+        """Pin a view or the long lists, or add a point, as JSON; NaN and infinity become null."""
+        if topic not in (VIEW, POINT, LISTS):
             raise ValueError(f"nothing shows the topic {topic!r}")
         body = msgspec.json.encode(payload, enc_hook=_plain)
         with self._lock:
             if topic == VIEW:
                 number = self._view.number + 1 if self._view else 1
                 self._view = Pinned(number, body, self._clock.now())
+            elif topic == LISTS:
+                self._lists = body
+                return
             else:
                 self._points.append(body)
                 self._pointed += 1
@@ -72,6 +77,11 @@ class Board:
         """The newest view, if there is one yet."""
         with self._lock:
             return self._view
+
+    def lists(self) -> bytes | None:
+        """The newest long lists, as JSON, if there are any yet."""
+        with self._lock:
+            return self._lists
 
     def age(self) -> float:
         """Seconds since the newest view came, or since the board was made."""

@@ -1,7 +1,8 @@
 """The API: the newest view, the history and the live stream over HTTP, and the dashboard's page.
 
-It changes nothing in the node. It answers to names of this machine only, so that no web page
-elsewhere can reach it through a name that it has bent to 127.0.0.1 (DNS rebinding).
+It changes nothing in the node but by an operator's command, which needs the operator's token. It
+answers to names of this machine only, so that no web page elsewhere can reach it through a name
+that it has bent to 127.0.0.1 (DNS rebinding).
 """
 
 import asyncio
@@ -13,18 +14,20 @@ import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
+from seawall.api.answers import Breakers, Health, History, JsonResponse, Portfolio, Problem
 from seawall.api.board import Board, News
+from seawall.api.commands import CommandDesk
+from seawall.api.provenance import add_commands, add_provenance
 from seawall.core.errors import PortInUseError, SettingError
 
 PAGE = Path(__file__).parent / "page"
@@ -37,6 +40,13 @@ Everything else works. What the page would show, as JSON:
   /api/risk/portfolio             equity, positions, limits
   /api/circuit-breakers/status    what may stop it
   /api/history                    equity and prices of the last hour
+  /api/provenance/certificate     what an attacker can have done to the models
+  /api/provenance/sources         how each source stands
+  /api/provenance/suspicious      which sources something speaks against
+  /api/models/updates             what changed the models, and who moved what
+  /api/monitoring/top-influences  who moved the last sample
+  /api/monitoring/anchor-drift/report   the models' figures over time
+  /api/incidents/latest           what went wrong last
   /api/monitoring/stream          everything, live (server-sent events)
   /api/openapi.json               what these answer, in full
 """
@@ -59,125 +69,6 @@ _SECURITY = {
     "x-frame-options": "DENY",
 }
 _HEADERS = [(name.encode(), value.encode()) for name, value in _SECURITY.items()]
-
-
-class Answer(BaseModel):
-    """What all answers share: a node may tell more than is promised here."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-Milliseconds = Annotated[int | None, Field(description="ms UTC since 1970, the node's clock")]
-
-
-class Feed(Answer):
-    """Where the market data comes from."""
-
-    name: str | None = Field(examples=["live"])
-    detail: str | None = Field(examples=["binance, kraken"])
-
-
-class Health(Answer):
-    """Whether the node is alive. `stale`: it has not spoken for more than ten seconds."""
-
-    status: Literal["starting", "stale", "trading", "halted", "recovering", "stopping"]
-    reasons: list[str] = Field(examples=[["drawdown breaker is open"]])
-    mode: str | None = Field(examples=["paper"])
-    feed: Feed | None
-    uptime_s: float | None = Field(description="seconds since the run began")
-    age_s: float = Field(description="seconds since the node spoke last", examples=[0.4])
-    versions: dict[str, str] = Field(examples=[{"seawall": __version__}])
-
-
-class Equity(Answer):
-    """The account in the numeraire. drawdown: fraction of the peak. leverage: gross over equity."""
-
-    value: float | None
-    cash: float | None
-    unrealised: float | None
-    realised: float | None
-    fees: float | None
-    peak: float | None
-    drawdown: float | None
-    leverage: float | None
-    ts: Milliseconds
-
-
-class Position(Answer):
-    """What is held of one instrument. quantity: exact, in `unit`; target: wanted, same unit."""
-
-    instrument: str = Field(examples=["BTC/USDT@binance"])
-    quantity: str | None = Field(examples=["-0.015"])
-    unit: str = Field(examples=["BTC"])
-    average_price: float | None
-    mark: float | None
-    notional: float | None
-    unrealised: float | None
-    realised: float | None
-    target: float | None
-    ts: Milliseconds
-
-
-class Portfolio(Answer):
-    """What is held, and how much of it is allowed."""
-
-    now: Milliseconds
-    numeraire: str = Field(examples=["USD"])
-    equity: Equity
-    positions: list[Position]
-    limits: dict[str, float] = Field(examples=[{"max_leverage": 2.0, "max_position_size": 0.2}])
-
-
-class Breaker(Answer):
-    """A circuit breaker. state: CLOSED, OPEN or HALF_OPEN."""
-
-    name: str = Field(examples=["drawdown"])
-    scope: str = Field(examples=["portfolio"])
-    state: str = Field(examples=["CLOSED"])
-    measure: float | None = Field(examples=[0.031])
-    threshold: float | None = Field(examples=[0.2])
-    unit: str = Field(examples=["fraction"])
-    reason: str | None
-    since: Milliseconds
-    ts: Milliseconds
-
-
-class Breakers(Answer):
-    """All circuit breakers; active: the names of those that are open."""
-
-    now: Milliseconds
-    active: list[str]
-    breakers: list[Breaker]
-
-
-class Point(Answer):
-    """One moment of the run. prices: instrument → price."""
-
-    ts: Milliseconds
-    equity: float | None
-    drawdown: float | None
-    prices: dict[str, float | None]
-
-
-class History(Answer):
-    """The last points, oldest first, at most 3,600."""
-
-    points: list[Point]
-
-
-class Problem(Answer):
-    """Why there is no answer."""
-
-    detail: str = Field(examples=["the node has not spoken yet"])
-
-
-class JsonResponse(Response):
-    """A body that is JSON already, or is made so."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return content if isinstance(content, bytes) else msgspec.json.encode(content)
 
 
 class StreamResponse(Response):
@@ -303,6 +194,7 @@ def build(
     host: str = "127.0.0.1",
     limits: Mapping[str, float] | None = None,
     page: Path = PAGE,
+    desk: CommandDesk | None = None,
 ) -> FastAPI:
     """The app over a board.
 
@@ -310,17 +202,20 @@ def build(
         host: what it is bound to; requests must name it, or localhost.
         limits: of risk, shown with the portfolio.
         page: the folder of the built dashboard.
+        desk: where the operator's commands go; None: none is taken.
     """
     app = FastAPI(
         title="Seawall",
         version=__version__,
-        summary="What the node sees, holds and does. Read-only.",
+        summary="What the node sees, holds and does, and what an operator may tell it.",
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages would be fetched from elsewhere
         redoc_url=None,
     )
     app.add_middleware(Guard, host=host)
     _add_answers(app, board, dict(limits or {}))
+    add_provenance(app, board)
+    add_commands(app, board, desk)
     _add_stream(app, board)
     _add_page(app, page)
     return app
@@ -470,12 +365,13 @@ class ApiServer:
         *,
         limits: Mapping[str, float] | None = None,
         page: Path = PAGE,
+        desk: CommandDesk | None = None,
     ) -> None:
         self._board = board
         self._host = host
         self._port = port
         config = uvicorn.Config(
-            build(board, host=host, limits=limits, page=page),
+            build(board, host=host, limits=limits, page=page, desk=desk),
             loop="asyncio",
             http="h11",
             ws="none",

@@ -49,7 +49,7 @@ Start here:
 
 def application() -> typer.Typer:
     """The app with all its verbs."""
-    from seawall.cli import backtest, data, doctor, run
+    from seawall.cli import attack, backtest, calibrate, data, doctor, provenance, run
 
     app = typer.Typer(
         name="seawall",
@@ -62,8 +62,11 @@ def application() -> typer.Typer:
     app.callback(epilog=EXIT_CODES)(_no_verb)
     app.command(epilog=run.EXAMPLES)(run.run)
     app.command(epilog=backtest.EXAMPLES)(backtest.backtest)
+    app.add_typer(attack.app, name="attack")
+    app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.add_typer(provenance.app, name="provenance")
     return app
 
 

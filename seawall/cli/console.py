@@ -12,7 +12,9 @@ from seawall.core.clock import SECOND
 
 if TYPE_CHECKING:
     from seawall.core.settings import Settings
+    from seawall.storage.secrets import FileSecrets
 
+KEYS = "keys"  # the folder of secrets in the data folder
 _folder = Path("seawall-data")
 
 
@@ -24,6 +26,13 @@ def settings_of(config: Path | None, flags: Mapping[str, Any]) -> "Settings":
     settings = load(config, flags, os.environ)
     _folder = settings.data_dir
     return settings
+
+
+def secrets_of(settings: "Settings") -> "FileSecrets":
+    """The keys and tokens of this data folder; variables stand above files."""
+    from seawall.storage.secrets import EnvironmentSecrets, FileSecrets
+
+    return FileSecrets(settings.data_dir / KEYS, EnvironmentSecrets(os.environ))
 
 
 def data_folder() -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from seawall.cli.console import moment, money, settings_of, signed
+from seawall.cli.console import moment, money, secrets_of, settings_of, signed
 from seawall.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ Examples:
       a recorded market at ten times its pace
   seawall run --profile conservative --port 8080
       smaller positions, dashboard on another port
+  seawall run --feed simulated --hostile none
+      all sources honest; by default one of the simulated market turns hostile
+      after a minute, so that one sees the gates at work
+  seawall run --feed simulated --hostile "mean_shift offset=200 sources=sim-d"
   seawall run --release drawdown
       go on after a breaker that waits for a person
 
@@ -99,6 +103,14 @@ def run(
     flatten: Annotated[
         bool, typer.Option("--flatten", help="Close all positions when stopping.")
     ] = False,
+    hostile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTACK",
+            help="What one source of the simulated market turns to: auto, none, or an attack "
+            "(default: auto).",
+        ),
+    ] = None,
     release: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,6 +138,7 @@ def run(
             "data_dir": data_dir,
             "seed": seed,
             "venue.url": venue_url,
+            "feed.hostile": hostile,
         },
     )
 
@@ -161,19 +174,28 @@ def trade(
     """Run a node on paper to its end. The address is taken first, before anything is opened."""
     from seawall.api.board import Board
 
-    board = Board()
+    board, desk = Board(), None
     with contextlib.ExitStack() as stack:
         if dashboard:
+            from seawall.api.commands import CommandDesk
             from seawall.api.server import ApiServer
+            from seawall.storage.secrets import ensure_operator_token
 
-            limits = settings.risk.model_dump()
-            server = ApiServer(board, settings.api.host, settings.api.port, limits=limits)
+            limits, desk = settings.risk.model_dump(), CommandDesk()
+            server = ApiServer(
+                board,
+                settings.api.host,
+                settings.api.port,
+                limits=limits,
+                desk=desk,
+            )
             server.start()
             stack.callback(server.stop)
+            desk.token = ensure_operator_token(secrets_of(settings))
             say(f"dashboard: {server.address}")
         from seawall.node import assembly
 
-        node: Node = assembly.paper(settings, board, say, releases)
+        node: Node = assembly.paper(settings, board, say, releases, desk)
         stack.enter_context(stopping(node, duration, flatten))
         return node.run()
 

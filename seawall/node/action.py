@@ -5,7 +5,8 @@ be rebuilt from the journal, but for opinions and goals, which are formed anew.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,11 @@ from seawall.core.records import (
 from seawall.decision.agents import Agent
 from seawall.decision.orchestrator import Orchestrator
 from seawall.execution import Executor, Orders
+from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
 from seawall.ledger.portfolio import Portfolio
+from seawall.node.perception import Perceived
+from seawall.node.provenance import UpdateLog
 from seawall.node.tally import Tally
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.risk.breakers import Breaker, Breakers
@@ -61,11 +65,22 @@ class Books:
         self.orders = Orders()
         self.breakers = Breakers(breakers)
         self.tally = Tally()
+        self.models = Models()
+        self.sources = Sources()
+        self.updates = UpdateLog()
 
     @property
     def folds(self) -> list[Fold]:
         """All of them."""
-        return [self.ledger, self.orders, self.breakers, self.tally]
+        return [
+            self.ledger,
+            self.orders,
+            self.breakers,
+            self.tally,
+            self.models,
+            self.sources,
+            self.updates,
+        ]
 
 
 class Prices:
@@ -164,9 +179,10 @@ class Action:
         self.portfolio: Portfolio | None = None
         self.max_drawdown = 0.0
         self.targets: dict[str, float] = {}
+        self.model_measures: Mapping[str, Mapping[str, float]] = {}  # breaker → group → measure
         self._agents = agents
         self._states = {name: agent.start() for name, agent in agents.items()}
-        self._orchestrator = orchestrator
+        self.orchestrator = orchestrator
         self._gauges = gauges
         self.limits = limits
         self._venue = venue
@@ -175,15 +191,13 @@ class Action:
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
 
-    def opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Every agent's opinions on a block of frames, row for row."""
-        return {
-            name: agent.opine(frames, self._states[name]) for name, agent in self._agents.items()
-        }
+    def opine(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Every agent's opinions on a block of CONSENSUS rows, row for row."""
+        return {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
 
-    def act(self, frames: NDArray[Any], opinions: Mapping[str, NDArray[Any]], now: int) -> None:
-        """One boundary: its frames, and the opinions on them."""
-        self.prices.update(frames)
+    def act(self, seen: Perceived, opinions: Mapping[str, NDArray[Any]], now: int) -> None:
+        """One boundary: its frames and rows, and the opinions on the rows."""
+        self.prices.update(seen.frames)
         self.executor.listen(now)
         if self.executor.behind or (self.compare_due and not self.books.orders.open):
             self.reconcile(now)
@@ -191,7 +205,7 @@ class Action:
         self._check_breakers(now)
         blocks = self.reasons = self.blocks()
         holdings = self.holdings()
-        intents = self._intents(frames, opinions, holdings, now)
+        intents = self._intents(seen.rows, opinions, holdings, now)
         approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)
         self._journal(intents, approved, refused, now)
         self.executor.aim(approved)
@@ -235,6 +249,7 @@ class Action:
             self.equity,
             leverage,
             self.books.breakers,
+            self.model_measures,
         )
         changes = self.books.breakers.check(measures, now)
         if changes:
@@ -280,12 +295,12 @@ class Action:
 
     def _intents(
         self,
-        frames: NDArray[Any],
+        rows: NDArray[Any],
         opinions: Mapping[str, NDArray[Any]],
         holdings: Mapping[str, Holding],
         now: int,
     ) -> list[AnyIntent]:
-        tape = int(frames["tape"][-1])
+        tape = int(rows["tape"][-1])
         if self.books.breakers.acts(BreakerAction.REDUCE):
             expiry = now + REDUCTION_EXPIRY
             return list(deleverage(holdings, self.equity, self.limits, now, tape, expiry))
@@ -293,7 +308,9 @@ class Action:
             name: holding.lots * holding.value if holding.lots else 0.0
             for name, holding in holdings.items()
         }
-        decided = self._orchestrator.decide(frames, opinions, self.equity, positions, now, tape)
+        decided = self.orchestrator.decide(
+            rows, opinions, self.equity, positions, self.prices.touches, now, tape
+        )
         return [
             intent
             for intent in decided
@@ -384,8 +401,12 @@ def _instrument_of(intent: AnyIntent) -> str:
     return getattr(intent, "instrument", "")
 
 
-def boundaries(frames: NDArray[Any]) -> list[tuple[int, int]]:
-    """Runs of frames with one boundary: (first, past the last)."""
+def boundaries(seen: Perceived) -> Iterator[tuple[Perceived, slice]]:
+    """The boundaries of a block one by one, and where each one's rows stand among all."""
+    frames, rows = seen
     edges = np.flatnonzero(np.diff(frames["ts"])) + 1
-    starts = [0, *edges.tolist()]
-    return list(zip(starts, [*edges.tolist(), len(frames)], strict=True))
+    bounds = [0, *edges.tolist(), len(frames)]
+    groups = len(rows) // (len(bounds) - 1)
+    for at, (first, past) in enumerate(pairwise(bounds)):
+        part = slice(at * groups, (at + 1) * groups)
+        yield Perceived(frames[first:past], rows[part]), part

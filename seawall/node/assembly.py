@@ -11,7 +11,7 @@ from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.money import units
-from seawall.core.ports import Feed, Publisher, Venue
+from seawall.core.ports import Commands, Feed, Publisher, Venue
 from seawall.core.records import RunStarted
 from seawall.core.settings import Settings
 from seawall.node.perception import Perception, PerceptionShape
@@ -39,15 +39,17 @@ class Silent:
         """Nothing."""
 
 
-def perception_of(settings: Settings, catalog: Catalog) -> Perception:
-    """Perception as the settings want it."""
+def shape_of(settings: Settings) -> PerceptionShape:
+    """The shapes of perception's stages as the settings want them."""
     from seawall.admission import AdmissionShape
     from seawall.analysis import VolatilityShape
     from seawall.estimation import MomentsShape
+    from seawall.gating import GatingShape, GroupShape
+    from seawall.gating.reference import Rule
     from seawall.market import MarketShape
 
-    given = settings.admission
-    shape = PerceptionShape(
+    given, gating = settings.admission, settings.gating
+    return PerceptionShape(
         admission=AdmissionShape(
             rows_per_second=given.rows_per_second,
             burst_rows=given.burst_rows,
@@ -62,12 +64,37 @@ def perception_of(settings: Settings, catalog: Catalog) -> Perception:
             band_ppm=round(given.price_band * 1_000_000),
         ),
         moments=MomentsShape(halflife_s=settings.estimation.halflife_s),
+        gating=GatingShape(
+            group=GroupShape(
+                rule=Rule(faulty=gating.faulty), window=gating.window, rate=gating.rate
+            )
+        ),
         volatility=VolatilityShape(
             halflife_s=settings.estimation.volatility_halflife_s,
             extreme=settings.risk.volatility_threshold,
         ),
     )
-    return Perception(catalog, shape, catalog.numeraire(settings.numeraire))
+
+
+def perception_of(settings: Settings, catalog: Catalog, feed: str = "") -> Perception:
+    """Perception as the settings want it.
+
+    Args:
+        feed: name of the feed whose folder may hold a golden set; empty where there is none.
+
+    Raises:
+        DataError: the golden set is altered, foreign or for another market.
+    """
+    from seawall.node.calibration import trusted_of
+
+    shape = shape_of(settings)
+    return Perception(
+        catalog,
+        shape,
+        catalog.numeraire(settings.numeraire),
+        trusted_of(settings, catalog, shape, feed),
+        seed=settings.seed,
+    )
 
 
 def deposits_of(settings: Settings, catalog: Catalog) -> dict[str, int]:
@@ -101,6 +128,7 @@ def build(
     venue_log: Path | None = None,
     real_time: SystemClock | None = None,
     tape: "TapeWriter | None" = None,
+    commands: Commands | None = None,
     **about: Any,
 ) -> "Node":
     """A node on these ports; its folds are brought in step with the journal first."""
@@ -109,7 +137,7 @@ def build(
     from seawall.risk.breakers import configured
     from seawall.storage.recorder import Recorder, recover
 
-    perception = perception_of(settings, catalog)
+    perception = perception_of(settings, catalog, about.get("feed_name", ""))
     risk = settings.risk
     breakers = configured(
         {
@@ -126,9 +154,9 @@ def build(
     now = TapeClock()
     venue = venue_of(settings, catalog, deposits, now, venue_log, books.orders.sequence)
     traded = traded_of(settings, catalog, deposits)
-    action = action_of(
-        settings, catalog, perception.cadence_ns, books, venue, recorder, run, traded
-    )
+    perception.gating.restore(books.models, books.sources)
+    perception.tell()
+    action = action_of(settings, perception, books, venue, recorder, run, traded)
     started = RunStarted(
         ts=0,
         run=run,
@@ -138,14 +166,13 @@ def build(
         numeraire=perception.market.numeraire,
         instruments=catalog.instruments,
     )
-    ports = Ports(feed, venue, venue, recorder, publisher, now, real_time, tape)
+    ports = Ports(feed, venue, venue, recorder, publisher, now, real_time, tape, commands)
     return Node(ports, perception, action, started, deposits, **about)
 
 
 def action_of(
     settings: Settings,
-    catalog: Catalog,
-    cadence: int,
+    perception: Perception,
     books: "Books",
     venue: Venue,
     recorder: "Recorder",
@@ -164,14 +191,18 @@ def action_of(
     from seawall.risk.limits import Limits
 
     decision, risk = settings.decision, settings.risk
+    catalog, cadence = perception.catalog, perception.cadence_ns
+    groups = perception.market.groups
     trend = TrendShape(fast_half_life=decision.trend_fast_s, slow_half_life=decision.trend_slow_s)
     flow = OrderFlowShape(half_life=decision.order_flow_halflife_s)
     given = {"trend": trend, "order_flow": flow}  # shapes that come from the settings
-    agents = {name: build_agent(name, catalog, cadence, given.get(name)) for name in AGENTS}
+    agents = {name: build_agent(name, len(groups), cadence, given.get(name)) for name in AGENTS}
+    bounds = perception.volatility.shape
     shape = OrchestratorShape(
         cap_fraction=SHARE * risk.max_position_size,
         deadband=decision.deadband,
         hold=decision.minimum_hold_s,
+        volatility=(bounds.low, bounds.high, bounds.extreme),
     )
     venues = sorted({i.venue for i in catalog.instruments})
     executor = Executor(
@@ -187,7 +218,7 @@ def action_of(
         books,
         Prices(catalog),
         agents,
-        Orchestrator(catalog, dict.fromkeys(AGENTS, 1.0), cadence, shape, traded),
+        Orchestrator(catalog, groups, dict.fromkeys(AGENTS, 1.0), cadence, shape, traded),
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
         executor,
@@ -291,6 +322,7 @@ def paper(
     publisher: Publisher,
     say: Callable[[str], None],
     releases: Sequence[str] = (),
+    commands: Commands | None = None,
 ) -> "Node":
     """A node that trades on paper: real time, its own tape, journal and exchange on disk."""
     if settings.feed.name == "replay":
@@ -298,7 +330,7 @@ def paper(
             raise SettingError(
                 "--release is for a run that goes on; a replay starts with all breakers closed"
             )
-        return _paper_replay(settings, publisher, say)
+        return _paper_replay(settings, publisher, say, commands)
     from seawall.ingestion.choice import choose
     from seawall.ingestion.tape import TapeWriter
     from seawall.node.tally import Tally
@@ -329,6 +361,9 @@ def paper(
         journal = SqliteJournal(folder / "journal.sqlite", Durability.PROCESS)
         stack.callback(journal.close)
         catalog = feed.catalog
+        turned: dict[str, Any] = {}
+        if name == "simulated":
+            feed, turned = _turned(settings, feed, say)
         tape = TapeWriter(folder / f"tape-{run_id(catalog)}", catalog)
         stack.callback(tape.close)
         node = build(
@@ -345,12 +380,36 @@ def paper(
             feed_detail=why,
             say=say,
             releases=releases,
+            commands=commands,
+            **turned,
         )
         node.perception.market.state.clock["tape"] = tape.rows
+        for source in node.perception.gating.banned():
+            say(
+                f"{source} is banned since an earlier run: nothing of it gets in; "
+                f"`seawall provenance unban {source}` lets it in on probation"
+            )
         if name == "simulated":
             node.warm(feed.history(clock.now()))
         stack.pop_all()
         return node
+
+
+def _turned(
+    settings: Settings, feed: Feed, say: Callable[[str], None]
+) -> tuple[Feed, dict[str, Any]]:
+    """The simulated market with its hostile source, if any, and what the node is told of it."""
+    from seawall.node.hostile import announced, attacks_of, hostile
+    from seawall.node.naive import NaiveModel
+
+    catalog = feed.catalog
+    traded = traded_of(settings, catalog, deposits_of(settings, catalog))
+    attacks = attacks_of(settings.feed.hostile, catalog, traded, settings.seed)
+    if not attacks:
+        return feed, {}
+    say(announced(attacks))
+    naive = NaiveModel(catalog, shape_of(settings), catalog.numeraire(settings.numeraire))
+    return hostile(feed, attacks), {"attacks": attacks, "naive": naive}
 
 
 def _live(settings: Settings, clock: SystemClock, timeout: float) -> Feed:
@@ -369,7 +428,12 @@ def _simulated(settings: Settings, clock: SystemClock, marks: dict[str, float]) 
     return SimulatedFeed(SimulatedMarket(settings.seed, start, shape, prices), clock)
 
 
-def _paper_replay(settings: Settings, publisher: Publisher, say: Callable[[str], None]) -> "Node":
+def _paper_replay(
+    settings: Settings,
+    publisher: Publisher,
+    say: Callable[[str], None],
+    commands: Commands | None,
+) -> "Node":
     """A recorded tape at N times real time, or as fast as possible; the journal in memory."""
     from seawall.ingestion.replay import ReplayFeed
     from seawall.ingestion.tape import open_tape
@@ -393,6 +457,7 @@ def _paper_replay(settings: Settings, publisher: Publisher, say: Callable[[str],
         run_id(settings.fingerprint(), recorded.catalog),
         feed_name="replay",
         feed_detail=why,
+        commands=commands,
     )
 
 

@@ -32,7 +32,8 @@ def perceive(
     The arrays behind `room` are those of `admitting` and `state` given once more by
     themselves because of what reading them out of a tuple costs (core.ladder).
 
-    Stops early where fewer than `room` frames are left, so that the caller can empty the buffer.
+    Stops early where fewer than `room` frames are left, so that the caller can empty the buffer,
+    and at the end of each review period, so that the gates can speak before the next row is read.
     Returns (next row, frames written).
     """
     count = 0
@@ -44,7 +45,10 @@ def perceive(
         if row["recv_ts"] > clock["boundary"]:
             if count > limit:
                 return i, count
+            review = clock["review_end"]
             count = closing.pass_boundary(state, verdicts, row["recv_ts"], frames, count)
+            if clock["review_end"] != review:
+                return i, count
         clock["last"] = row["recv_ts"]
         clock["tape"] += 1
         if row["kind"] == TICK:

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND, Clock, TapeClock
-from seawall.core.errors import InvariantError, VenueUnreachableError
-from seawall.core.events import EventKind, Raw, empty
+from seawall.core.commands import BAN, COMMANDS, ROLL_BACK, UNBAN, Command
+from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
+from seawall.core.events import EventFlag, EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
-from seawall.core.ports import Feed, Playback, Publisher, Venue
+from seawall.core.ports import Commands, Feed, Playback, Publisher, Venue
 from seawall.core.records import (
     Deposited,
     Digest,
@@ -29,8 +30,12 @@ from seawall.core.records import (
     RunStopped,
 )
 from seawall.ingestion.tape import TapeWriter
+from seawall.lab.attacks import Attack
 from seawall.node.action import Action, boundaries
-from seawall.node.perception import Perception
+from seawall.node.naive import NaiveModel
+from seawall.node.perception import Perceived, Perception
+from seawall.node.provenance import Reviewed, long_lists
+from seawall.node.provenance_views import model_measures
 from seawall.node.summary import Summary
 from seawall.node.views import Window, summary_of, view_of
 from seawall.risk.limits import approve
@@ -40,6 +45,8 @@ DIGEST_FRAMES = 64  # at least so many boundaries between two digests, at least 
 VIEW_S = 0.5  # seconds of real time between two views
 WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
 WARM_ROWS = 1 << 16  # of the past at a time
+SIGNED = int(EventFlag.SIGNED)
+UNTRUE = int(EventFlag.FORGED | EventFlag.REPLAYED | EventFlag.REORDERED)
 DRAIN = 10 * SECOND  # how long a stopping node waits for its orders
 
 
@@ -61,6 +68,7 @@ class Ports:
     now: TapeClock
     clock: Clock | None = None
     tape: TapeWriter | None = None
+    commands: Commands | None = None
 
 
 class Node:
@@ -73,6 +81,8 @@ class Node:
         strict: a defect ends the run instead of halting it (backtests).
         say: tells the user when trading stops and goes on.
         releases: breakers that the operator releases at the start.
+        watch: shown each boundary after it was acted on (measurements; it must change nothing).
+        attacks: what the feed's hostile source does. naive: shown beside ours.
     """
 
     def __init__(
@@ -88,6 +98,9 @@ class Node:
         strict: bool = False,
         say: Callable[[str], None] | None = None,
         releases: Sequence[str] = (),
+        watch: "Callable[[Node, Perceived], None] | None" = None,
+        attacks: Sequence[Attack] = (),
+        naive: NaiveModel | None = None,
     ) -> None:
         self.ports = ports
         self.recorder = ports.recorder
@@ -96,7 +109,11 @@ class Node:
         self.started = started
         self.feed_name = feed_name
         self.feed_detail = feed_detail
+        self.attacks = list(attacks)
+        self.naive = naive
         self.window = Window(perception)
+        self.reviewed = Reviewed()
+        self._signing = _signing(perception)
         self.status = "recovering"
         self.first_ts = 0
         self.equity_start = float("nan")
@@ -107,6 +124,7 @@ class Node:
         self._say = say
         self._said = ""
         self._releases = releases
+        self._watch = watch
         self.rows_before = 0  # rows of the tape from before this run
         self._hash = hashlib.sha256()
         self._digest_ts = 0
@@ -117,6 +135,8 @@ class Node:
         self._flatten = False
         self._published = 0.0
         self._began = time.monotonic()
+        self._lists_due = True
+        self._measured = model_measures(perception.gating)
 
     @property
     def now(self) -> int:
@@ -155,16 +175,20 @@ class Node:
             rows = self.ports.tape.append(rows)
         if not self.first_ts:
             self._begin(int(rows["recv_ts"][0]))
+        self._command()
+        if self.naive is not None:
+            self.naive.observe(rows)
         at = 0
-        for frames in self.perception.observe(rows):
-            opinions = self._opine(frames)
-            for first, past in boundaries(frames):
-                now = int(frames["ts"][first])
+        for seen in self.perception.observe(rows):
+            self._journal_gates()
+            opinions = self._opine(seen)
+            for one, part in boundaries(seen):
+                now = int(one.frames["ts"][0])
                 to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
                 rebuilt = self._observe(Raw(rows[at:to]), now)
                 at = len(rows) if rebuilt else max(at, to)
-                part = {name: rows_[first:past] for name, rows_ in opinions.items()}
-                self._act(frames[first:past], part, now)
+                self._act(one, {name: said[part] for name, said in opinions.items()}, now)
+        self._journal_gates()
         self._observe(Raw(rows[at:]), int(rows["recv_ts"][-1]))
         self.window.note(rows)
         self._publish()
@@ -180,8 +204,10 @@ class Node:
             part = Raw(rows[first : first + WARM_ROWS])
             if self.ports.tape is not None:
                 part = self.ports.tape.append(part)
-            for frames in self.perception.observe(part):
-                self.action.opine(frames)
+            if self.naive is not None:
+                self.naive.observe(part)
+            for seen in self.perception.observe(part):
+                self.action.opine(seen.rows)
             self.window.note(part)
 
     def _begin(self, ts: int) -> None:
@@ -217,7 +243,7 @@ class Node:
         self.ports.now.wait(now)
         playback = self.ports.playback
         try:
-            playback.observe(rows, now)
+            playback.observe(self._genuine(rows), now)
             if not getattr(playback, "needs_snapshot", False):
                 return False
             playback.observe(Raw(self.perception.market.snapshot(now)), now)
@@ -226,25 +252,67 @@ class Node:
             return False
         return True
 
-    def _opine(self, frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def _genuine(self, rows: Raw) -> Raw:
+        """The rows without those that a signing source has not signed, so that a forged trade
+        cannot fill an order of ours. What a banned source says still is what an exchange did."""
+        if not self._signing.any() or not len(rows):
+            return rows
+        flags = rows["flags"]
+        unsigned = self._signing[rows["source"]] & ((flags & SIGNED) == 0)
+        bad = (unsigned & (rows["kind"] != EventKind.TICK)) | ((flags & UNTRUE) != 0)
+        return Raw(rows[~bad]) if bad.any() else rows
+
+    def _command(self) -> None:
+        """What the operator has asked for since the last rows, at this place in time."""
+        commands = self.ports.commands.poll() if self.ports.commands is not None else []
+        for command in commands:
+            now = self.now
+            said = {COMMANDS[command.name]: command.target}
+            self.recorder.record(
+                OperatorCommanded(ts=now, command=command.name, arguments=said, who=command.who)
+            )
+            try:
+                self._obey(command, now)
+            except SeawallError as error:
+                if self._say is not None:
+                    self._say(f"{command.name} {command.target}: {error}")
+            self._journal_gates()
+
+    def _obey(self, command: Command, now: int) -> None:
+        gating = self.perception.gating
+        orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
+        orders[command.name](command.target, command.who, now)
+        self.perception.tell()
+
+    def _opine(self, seen: Perceived) -> dict[str, NDArray[Any]]:
         """The agents' opinions; none where one of them fails, which halts."""
         try:
-            return self.action.opine(frames)
+            return self.action.opine(seen.rows)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
-            self._halt(error, int(frames["ts"][0]))
+            self._halt(error, int(seen.frames["ts"][0]))
             return {}
+
+    def _journal_gates(self) -> None:
+        """What the gates have decided since the last time."""
+        records = self.perception.gating.records
+        if records and self.first_ts:
+            self.recorder.record(*records)
+            records.clear()
+            self._lists_due = True
 
     def _halt(self, error: Exception, now: int) -> None:
         if self._strict:
             raise error
         self.action.halt(f"{type(error).__name__}: {error}", now)
 
-    def _act(self, frames: NDArray[Any], opinions: dict[str, NDArray[Any]], now: int) -> None:
-        self.frames += len(frames)
+    def _act(self, seen: Perceived, opinions: dict[str, NDArray[Any]], now: int) -> None:
+        self.frames += len(seen.frames)
         self._boundaries += 1
-        self._hash.update(frames.tobytes())
+        self._hash.update(seen.frames.tobytes())
+        self._hash.update(seen.rows.tobytes())
+        self.action.model_measures = self._measures()
         try:
-            self.action.act(frames, opinions, now)
+            self.action.act(seen, opinions, now)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, now)
         if self.status != "stopping":
@@ -252,10 +320,19 @@ class Node:
         self._tell()
         if math.isnan(self.equity_start):
             self.equity_start = self.action.equity
-        self.window.mark(now, self.action)
+        self.window.mark(now, self.action, self.naive)
+        if self._watch is not None:
+            self._watch(self, seen)
         due = now - self._digest_ts >= MINUTE
         if due and self._boundaries - self._digest_frames >= DIGEST_FRAMES:
-            self._digest(frames, now)
+            self._digest(seen.frames, now)
+
+    def _measures(self) -> dict[str, dict[str, float]]:
+        """What the breakers of the models see: figures of the last review."""
+        gating = self.perception.gating
+        if self.reviewed.note(gating.groups, gating.reviewed):
+            self._measured = model_measures(gating)
+        return self._measured
 
     def _tell(self) -> None:
         """One line where trading stops, and one where it goes on."""
@@ -315,8 +392,8 @@ class Node:
         self.status = "stopping"
         now = self.ports.now.now()
         if self.first_ts:
-            for frames in self.perception.flush():
-                self._act(frames, self._opine(frames), int(frames["ts"][0]))
+            for seen in self.perception.flush():
+                self._act(seen, self._opine(seen), int(seen.frames["ts"][0]))
             self.action.executor.goals.clear()
             self.action.executor.cancel_risk(now)
             if self._flatten:
@@ -387,10 +464,22 @@ class Node:
         self.ports.publisher.publish("view", view_of(self, real - self._began))
         for point in self.window.points():
             self.ports.publisher.publish("point", point)
+        if self._lists_due or force:
+            self._lists_due = False
+            lists = long_lists(self.action.books.updates, self.reviewed, self.now)
+            self.ports.publisher.publish("provenance", lists)
 
     def summary(self) -> Summary:
         """What it came to so far."""
         return summary_of(self)
+
+
+def _signing(perception: Perception) -> NDArray[np.bool_]:
+    """(1 << 16,) which sources sign, by their index in the catalog."""
+    signing = np.zeros(1 << 16, np.bool_)
+    for at, source in enumerate(perception.catalog.sources):
+        signing[at] = bool(source.signature)
+    return signing
 
 
 def _at(record: RunStarted, ts: int) -> RunStarted:

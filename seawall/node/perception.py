@@ -1,8 +1,8 @@
 """Perception as one fold: rows of the tape in, frames out, the same bits however it is fed."""
 
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -13,8 +13,9 @@ from seawall.analysis import Volatility, VolatilityShape
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.estimation import Moments, MomentsShape
-from seawall.gating import Gate, standard_gates
-from seawall.market import Market, MarketShape, closing
+from seawall.gating import Gating, GatingShape
+from seawall.gating.reference import Reference
+from seawall.market import Consensus, Market, MarketShape, closing
 from seawall.node import kernels
 
 FRAMES = 8192  # frames handed on at a time
@@ -26,22 +27,51 @@ class PerceptionShape(msgspec.Struct, frozen=True, kw_only=True):
     admission: AdmissionShape = AdmissionShape()
     market: MarketShape = MarketShape()
     moments: MomentsShape = MomentsShape()
+    gating: GatingShape = GatingShape()
     volatility: VolatilityShape = VolatilityShape()
 
 
-class Perception:
-    """admission → market → estimation → gating → analysis over one catalog."""
+class Perceived(NamedTuple):
+    """Whole boundaries: frames (FRAME, by book) and rows (CONSENSUS, by group), both in order."""
 
-    def __init__(self, catalog: Catalog, shape: PerceptionShape, numeraire: str) -> None:
-        books = len(catalog.books)
+    frames: NDArray[Any]
+    rows: NDArray[Any]
+
+
+class Perception:
+    """admission → market → estimation → gating → analysis over one catalog.
+
+    Args:
+        trusted: group → golden reference; seed: of the gates' bootstrap.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        shape: PerceptionShape,
+        numeraire: str,
+        trusted: Mapping[str, Reference] | None = None,
+        seed: int = 0,
+    ) -> None:
         market_shape = shape.market.fitted(catalog)
         self.catalog = catalog
         self.cadence_ns = market_shape.cadence_ns
         self.admission = Admission(catalog, shape.admission)
         self.market = Market(catalog, market_shape, numeraire)
-        self.moments = Moments(books, shape.moments, self.cadence_ns)
-        self.volatility = Volatility(books, shape.volatility, self.cadence_ns)
-        self.gates: list[Gate] = standard_gates()
+        groups = self.market.groups
+        faulty = shape.gating.group.rule.faulty
+        self.consensus = Consensus(catalog, groups, self.cadence_ns, faulty)
+        self.moments = Moments(len(groups), shape.moments, self.cadence_ns)
+        self.gating = Gating(
+            groups,
+            self.consensus.sources,
+            self.consensus.member,
+            shape.gating,
+            self.cadence_ns,
+            trusted or {},
+            seed,
+        )
+        self.volatility = Volatility(len(groups), shape.volatility, self.cadence_ns)
         self._room = self.market.most_frames_per_row
         self._buffer = self.market.new_frames(FRAMES + self._room)
         admitting, market = self.admission.state, self.market.state
@@ -55,7 +85,10 @@ class Perception:
             market.clock,
             market.books,
         )
-        self._hash = hashlib.sha256()
+        self._group = self.consensus.state.group
+        self._source = [catalog.sources[s].name for _, s in catalog.books]
+        self._hashes = hashlib.sha256(), hashlib.sha256()
+        self.tell()
 
     @property
     def rows(self) -> int:
@@ -69,14 +102,17 @@ class Perception:
 
     @property
     def frames_hash(self) -> str:
-        """SHA-256 over all frames so far."""
-        return self._hash.hexdigest()
+        """SHA-256 over the SHA-256 of all frames so far and that of all rows, however they came."""
+        frames, rows = self._hashes
+        return hashlib.sha256(frames.digest() + rows.digest()).hexdigest()
 
-    def observe(self, rows: Raw) -> Iterator[NDArray[Any]]:
-        """Take in rows; yields blocks of finished frames (dtype FRAME) in order."""
+    def observe(self, rows: Raw) -> Iterator[Perceived]:
+        """Take in rows of the tape; yields blocks of whole boundaries in order."""
         reasons = np.zeros(len(rows), np.uint8)
+        clock = self.market.state.clock
         at = 0
         while at < len(rows):
+            review = int(clock["review_end"][0])
             at, count = kernels.perceive(
                 self.admission.state,
                 self.market.state,
@@ -89,20 +125,43 @@ class Perception:
             )
             if count:
                 yield self._finish(count)
+            if review and int(clock["review_end"][0]) != review:
+                self.review(int(clock["boundary"][0]) - self.cadence_ns)
         self.admission.admitted(rows, reasons)
 
-    def flush(self) -> Iterator[NDArray[Any]]:
+    def review(self, now: int) -> None:
+        """The end of a review period at `now` (ns UTC): the gates speak."""
+        self.gating.review(now)
+        self.tell()
+
+    def flush(self) -> Iterator[Perceived]:
         """The tape has ended: the frame that ends exactly with it."""
         count = closing.flush(self.market.state, self._buffer, 0)
         if count:
             yield self._finish(count)
 
-    def _finish(self, count: int) -> NDArray[Any]:
+    def tell(self) -> None:
+        """What the gates hold of the sources goes into the verdict and to the books."""
+        verdict, books = self.admission.state.verdict, self.market.state.books
+        for book, name in enumerate(self._source):
+            verdict["trust"][book], verdict["banned"][book] = self.gating.admits(name)
+            books["member"][book] = self.gating.votes(name)
+
+    def _finish(self, count: int) -> Perceived:
         frames = self._buffer[:count].copy()
         self._buffer[:count] = 0
-        self.moments.observe(frames)
-        for gate in self.gates:
-            gate.judge(frames, self.admission.state.verdict)
-        self.volatility.observe(frames)
-        self._hash.update(frames.tobytes())
-        return frames
+        rows, panel = self.consensus.observe(frames)
+        self.moments.observe(rows)
+        self.gating.observe(rows, panel)
+        self.volatility.observe(rows)
+        self._share(frames, rows)
+        self._hashes[0].update(frames.tobytes())
+        self._hashes[1].update(rows.tobytes())
+        return Perceived(frames, rows)
+
+    def _share(self, frames: NDArray[Any], rows: NDArray[Any]) -> None:
+        """What is known of a group, into the frames of its books."""
+        boundary = np.cumsum(np.diff(frames["ts"], prepend=frames["ts"][0]) > 0)
+        of = boundary * len(self.market.groups) + self._group[frames["book"]]
+        for column in ("location", "scale", "gate", "regime", "volatility"):
+            frames[column] = rows[column][of]

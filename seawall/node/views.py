@@ -16,11 +16,15 @@ from seawall.core.money import text
 from seawall.core.orders import Fill, OrderType
 from seawall.core.records import RunStarted
 from seawall.execution import OrderEntry
+from seawall.node.hostile import shown
+from seawall.node.naive import NaiveModel
 from seawall.node.perception import Perception
+from seawall.node.provenance_views import points_of, robust_of, source_of
 from seawall.node.summary import Summary
 from seawall.storage.recorder import Recorder
 
 if TYPE_CHECKING:
+    from seawall.lab.attacks import Attack
     from seawall.node.action import Action
 
 FILLS = 50  # shown
@@ -40,6 +44,8 @@ class Run(Protocol):
     feed_name: str
     feed_detail: str
     first_ts: int
+    attacks: "list[Attack]"
+    naive: NaiveModel | None
     equity_start: float
     frames: int
     rows_before: int
@@ -62,6 +68,8 @@ class Window:
         self.gaps: deque[tuple[str, int, int]] = deque(maxlen=16)
         self.gap_count = 0
         self._gap_ns = perception.market.shape.gap_ns
+        self._gating = perception.gating
+        self.beliefs: dict[str, Any] | None = None  # of the naive model, as of the last point
 
     def note(self, rows: Raw) -> None:
         """Count rows by source, find silences of each."""
@@ -91,19 +99,23 @@ class Window:
         total: NDArray[np.int64] = np.sum(recent, axis=0)
         return [float(n) / RATE_S for n in total]
 
-    def mark(self, now: int, action: "Action") -> None:
+    def mark(self, now: int, action: "Action", naive: NaiveModel | None = None) -> None:
         """At a boundary: one point of the charts a second."""
         if now - self._point_ts < SECOND:
             return
         self._point_ts = now
-        self._points.append(
-            {
-                "ts": now // MILLISECOND,
-                "equity": action.equity,
-                "drawdown": action.drawdown,
-                "prices": dict(action.prices.marks),
-            }
-        )
+        point = {
+            "ts": now // MILLISECOND,
+            "equity": action.equity,
+            "drawdown": action.drawdown,
+            "prices": dict(action.prices.marks),
+            **points_of(self._gating),
+        }
+        if naive is not None:
+            self.beliefs = naive.beliefs(self._gating.groups, action.prices.consensus)
+            point["naive"] = {name: said["shift"] for name, said in self.beliefs.items()}
+            point["naive_prices"] = {name: said["price"] for name, said in self.beliefs.items()}
+        self._points.append(point)
 
     def points(self) -> list[dict[str, Any]]:
         """Points not handed out yet."""
@@ -155,9 +167,12 @@ def view_of(run: Run, uptime_s: float) -> dict[str, Any]:
                 "detail": report.detail,
                 "ts": report.ts // MILLISECOND,
             }
-            for report in (gate.report() for gate in run.perception.gates)
+            for report in run.perception.gating.reports.values()
         ],
         "instruments": _instruments(action),
+        "robust": robust_of(run.perception.gating, action, run.perception.market.review_ns),
+        "hostile": shown(run.attacks, now),
+        "naive": run.window.beliefs,
         "journal": {"rows": journal.rows, "hash": journal.head},
     }
 
@@ -272,6 +287,7 @@ def _sources(run: Run, now: int) -> list[dict[str, Any]]:
                 "refusals": {r: n for r, n in counted.items() if r != "admitted"},
                 "trust": float(verdict["trust"][mine].min()) if mine.any() else 0.0,
                 "last": last // MILLISECOND if last else None,
+                **source_of(run.perception.gating.sources.get(source.name)),
             }
         )
     return rows

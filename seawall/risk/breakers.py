@@ -24,13 +24,16 @@ class Action(StrEnum):
     HALT = "halt"  # no new risk anywhere
     FREEZE = "freeze"  # no new entries and no learning where it opened
     REDUCE = "reduce"  # no new risk anywhere, and bring leverage under its cap
+    LEARN = "learn"  # no learning where it opened; trading goes on
 
 
 class Scope(StrEnum):
-    """What a breaker watches: a consensus group, which is its key, or the portfolio (key empty)."""
+    """What a breaker watches: a consensus group or its model, key is the group, or the portfolio
+    (key empty)."""
 
     MARKET = "market"
     PORTFOLIO = "portfolio"
+    MODEL = "model"
 
 
 class Recovery(StrEnum):
@@ -116,6 +119,46 @@ _DEFINITIONS = (
         Recovery.RULE,
         Action.FREEZE,
         "annualised volatility",
+    ),
+    Breaker(
+        "anchor_anomaly",
+        Scope.MODEL,
+        4.0,
+        "-log10 p",
+        10 * MINUTE,
+        Recovery.RULE,
+        Action.LEARN,
+        "surprise at the share of golden rows that the model finds odd",
+    ),
+    Breaker(
+        "kl_divergence",
+        Scope.MODEL,
+        1.0,
+        "x limit",
+        10 * MINUTE,
+        Recovery.RULE,
+        Action.LEARN,
+        "KL divergence of the consensus, over the larger of 0.2 nats and twice the gate's limit",
+    ),
+    Breaker(
+        "provenance_concentration",
+        Scope.MODEL,
+        0.15,
+        "normalised HHI",
+        MINUTE,
+        Recovery.RULE,
+        Action.FREEZE,
+        "concentration of the sources' votes",
+    ),
+    Breaker(
+        "vpin_toxicity",
+        Scope.MODEL,
+        0.75,
+        "VPIN",
+        2 * MINUTE,
+        Recovery.RULE,
+        Action.LEARN,
+        "share of one-sided volume",
     ),
 )
 BREAKERS: dict[str, Breaker] = {breaker.name: breaker for breaker in _DEFINITIONS}
@@ -307,10 +350,15 @@ class Breakers:
     def blocking(self, asset: str | None = None) -> list[str]:
         """Reasons why no new risk may be taken, the longest standing first.
 
+        Breakers that only stop learning are no reason.
+
         Args:
             asset: leave out what concerns other consensus groups alone; None for all reasons.
         """
-        latches = sorted(self._latches.values(), key=lambda latch: (latch.since, latch.name))
+        latches = sorted(
+            (one for one in self._latches.values() if self._action(one) is not Action.LEARN),
+            key=lambda latch: (latch.since, latch.name),
+        )
         reasons = [
             f"breaker {latch.name}{' of ' + latch.key if latch.key else ''} is {latch.state}: "
             f"{latch.reason}"

@@ -99,6 +99,8 @@ class Gauges:
         self._calm: dict[tuple[str, str], int] = {}
         self._high = 0.0  # highest equity seen since `_high_since`
         self._high_since = 0
+        self._models: Mapping[str, Mapping[str, float]] = {}
+        self._model_measures: list[Measure] = []  # of `_models`, which change once a review
 
     def read(
         self,
@@ -108,6 +110,7 @@ class Gauges:
         equity: float,
         leverage: float,
         breakers: Breakers,
+        models: Mapping[str, Mapping[str, float]] | None = None,
     ) -> list[Measure]:
         """One measure of each breaker for each of its keys.
 
@@ -119,9 +122,12 @@ class Gauges:
             leverage: gross notional over equity, infinite where there is none left; NaN where
                 unknown.
             breakers: keeps the peak of equity across restarts.
+            models: breaker of scope MODEL → group → measure in its unit, NaN where unknown; a new
+                mapping where anything has changed.
         """
         if ts - self._last > self._longest_gap:
             self._calm.clear()
+            self._models = {}
         self._last = ts
         measures = [
             self._measure("flash_crash", group, self._move(ts, group, price), ts)
@@ -137,6 +143,15 @@ class Gauges:
         measures.append(
             self._measure("leverage", "", leverage if leverage >= 0.0 else math.nan, ts)
         )
+        if models is not None and models is not self._models:
+            self._models = models
+            self._model_measures = [
+                self._measure(name, group, value, ts)
+                for name, values in models.items()
+                for group, value in values.items()
+            ]
+        if models:
+            measures += self._model_measures
         return measures
 
     def peak(self, breakers: Breakers) -> float:
@@ -204,3 +219,4 @@ class Gauges:
         self._calm = {(name, key): ts for name, key, ts in memory.calm}
         self._high, self._high_since = memory.high, memory.high_since
         self._last = memory.last
+        self._models = {}

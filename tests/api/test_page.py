@@ -3,6 +3,7 @@
 DASHBOARD_PICTURE=FILE keeps a picture of 1440 x 900, taken after DASHBOARD_MINUTES (default 0).
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 import seawall.api.server
+from seawall.api.board import Board
+from seawall.api.server import ApiServer
 from tests.cli.processes import LIVELY, PATIENCE, Running, Shell, until
 
 pytestmark = pytest.mark.browser
@@ -44,8 +47,8 @@ def browser() -> Iterator[Any]:
 class Page:
     """The dashboard as a person sees it, and what the browser did behind it."""
 
-    def __init__(self, browser: Any, address: str) -> None:
-        self.page = browser.new_page(viewport=SIZE, color_scheme="dark")
+    def __init__(self, browser: Any, address: str, size: dict[str, int] = SIZE) -> None:
+        self.page = browser.new_page(viewport=size, color_scheme="dark")
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         self.page.on("console", self._on_console)
@@ -162,3 +165,259 @@ def _keep_a_picture(page: Page) -> None:
     end = time.monotonic() + 60 * float(os.environ.get("DASHBOARD_MINUTES", "0"))
     page.wait(lambda: time.monotonic() >= end, "some minutes of trading", 3_600)
     page.page.screenshot(path=picture)
+
+
+# -- the robust core, from a view that a test publishes ------------------------------------------
+
+PHONE = {"width": 390, "height": 844}
+NAMES_OF_SOURCES = ("sim-a", "sim-b", "sim-c", "sim-d", "sim-e")
+
+
+def certificate(standing: str, past: float, now: int) -> dict[str, Any]:
+    return {
+        "standing": standing, "past": past, "next_hour": 0.05, "conditional": True,
+        "sample": 0.02, "decisions": 0.0, "reference": 1.9, "axes": {"return": past},
+        "sources": 5, "faulty": 1, "excluded": 0, "updates": 12, "ts": now - 12_000,
+    }  # fmt: skip
+
+
+def group(name: str, standing: str, past: float, now: int, **changed: Any) -> dict[str, Any]:
+    figures = {
+        "shift": 0.1, "rows": 1000, "ts": now - 12_000, "anchor_rate": 0.0, "anchor_surprise": 0.0,
+        "window": {"distance": 0.31, "spectrum": [0.9, 1.1], "divergence": 0.052},
+        "limits": {"distance": 0.94, "spectrum": 0.6, "divergence": 0.41},
+        "model": {"distance": 0.12, "spectrum": [0.95, 1.05], "divergence": 0.013},
+        "corridor": {"distance": 0.5, "spectrum": [0.85, 1.15], "divergence": 0.1},
+        "concentration": 0.0, "entropy": 2.32, "vpin": 0.2,
+    }  # fmt: skip
+    return {
+        "name": name, "sources": 5, "voting": 5, "decision": "learned", "reason": "",
+        "counts": {"learned": 12, "frozen": 0, "rejected": 1, "held": 0}, "rolled_back": 0,
+        "corroboration": 0.8, "verdict": "market-wide", "figures": figures,
+        "reference": {"name": "0123456789ab", "rows": 480, "provisional": True, "features": []},
+        "certificate": certificate(standing, past, now), **changed,
+    }  # fmt: skip
+
+
+def robust_view(now: int) -> dict[str, Any]:
+    """A view of a node while sim-e lies and is suspended."""
+    prices = {"BTC": 60_000.0, "ETH": 3_000.0, "SOL": 150.0}
+    sources = [
+        {
+            "name": name, "state": "live", "rate": 118.4, "admitted": 182_331, "refused": 4,
+            "refusals": {"stale": 3, "rate": 1}, "trust": 0.93, "last": now, "standing": "trusted",
+            "votes": True, "score": 0.42, "worst": 0.61, "reason": "", "rejections": 0,
+            "strikes": 0, "clean": 0, "until": None, "suspected": None,
+        }
+        for name in NAMES_OF_SOURCES
+    ]  # fmt: skip
+    sources[-1] |= {
+        "trust": 0.12, "standing": "suspended", "votes": False, "score": 5.3, "worst": 5.6,
+        "reason": "location of micro 45 over 8", "rejections": 2, "strikes": 1, "refused": 2_310,
+        "refusals": {"untrusted": 2_306, "stale": 4}, "until": now + 70_000,
+        "suspected": now - 90_000,
+    }  # fmt: skip
+    frozen = {"decision": "rejected", "reason": "under suspicion: sim-e", "voting": 4}
+    targeted = {"corroboration": 0.2, "verdict": "targeted"}
+    instruments = [
+        {
+            "name": f"{name}/USD@sim-a", "group": name, "bid": mid * 0.9999, "ask": mid * 1.0001,
+            "mid": mid, "spread_bps": 2.0, "volatility": 0.6, "regime": "NORMAL_VOL",
+            "consensus": mid, "deviation_bps": 0.0, "sources": 5, "ts": now,
+        }
+        for name, mid in prices.items()
+    ]  # fmt: skip
+    wanted = {"wanted": 0.3, "low": 0.28, "high": 0.33, "bound": 0.03}
+    exposures = [{**wanted, "instrument": row["name"], "ts": now} for row in instruments]
+    breakers = [
+        {
+            "name": f"{name} {key}".strip(), "scope": scope, "state": "CLOSED", "reason": "",
+            "measure": 0.2 * limit, "threshold": limit, "unit": unit, "since": None, "ts": now,
+        }
+        for name, scope, limit, unit, keys in (
+            ("drawdown", "account", 0.2, "fraction", [""]),
+            ("flash_crash", "market", 0.1, "fraction", [""]),
+            ("anchor_anomaly", "model", 4.0, "-log10 p", prices),
+            ("kl_divergence", "model", 1.0, "x limit", prices),
+            ("provenance_concentration", "model", 0.15, "normalised HHI", prices),
+            ("vpin_toxicity", "model", 0.75, "VPIN", prices),
+        )
+        for key in keys
+    ]  # fmt: skip
+    gates = (
+        ("authenticity", "freeze", "sim-e (location of micro 45 over 8)"),
+        ("market", "pass", ""),
+    )
+    money = {"value": 100_986.57, "cash": 83_211.4, "unrealised": -31.2, "realised": 212.93,
+             "fees": 48.12, "peak": 101_043.6, "drawdown": 0.0006, "leverage": 0.31}  # fmt: skip
+    return {
+        "now": now, "mode": "paper", "status": "trading", "reasons": [], "numeraire": "USD",
+        "feed": {"name": "simulated", "detail": "no exchange answered"}, "uptime_s": 300.0,
+        "equity": {**money, "ts": now}, "positions": [], "orders": [], "fills": [],
+        "breakers": breakers, "sources": sources, "instruments": instruments,
+        "gates": [{"name": n, "decision": d, "detail": why, "ts": now} for n, d, why in gates],
+        "journal": {"rows": 182_331, "hash": "9f3ab27c41d0e88a"},
+        "robust": {
+            "reviewed": now - 12_000,
+            "groups": [
+                group("BTC", "certified", 0.012, now),
+                group("ETH", "sound", 0.034, now, **frozen, **targeted),
+                group("SOL", "vacuous", 1.4, now),
+            ],
+            "exposures": exposures,
+        },
+        "hostile": {
+            "source": "sim-e", "attack": "mean_shift", "since": now - 120_000,
+            "detail": "mids +200 sigma in 100% of the frames",
+            "active": True, "off": "--hostile none",
+        },
+        "naive": {
+            name: {
+                "price": mid * 1.002, "consensus": mid, "price_off_bps": 20.0, "shift": 2.1,
+                "ts": now,
+            }
+            for name, mid in prices.items()
+        },
+    }  # fmt: skip
+
+
+def robust_points(now: int, count: int = 300) -> list[dict[str, Any]]:
+    """The history that goes with it: trust falls and the naive model walks off."""
+    points = []
+    for i in range(count):
+        lying = max(0, i - count // 2)
+        trust = dict.fromkeys(NAMES_OF_SOURCES, 0.5 + 0.43 * min(1.0, i / count * 1.4))
+        trust["sim-e"] = 0.12 if lying > 60 else trust["sim-e"]
+        points.append({
+            "ts": now - 1_000 * (count - i), "equity": 100_000.0 + i, "drawdown": 0.0,
+            "prices": {"BTC/USD@sim-a": 60_000.0 + i}, "trust": trust,
+            "certificate": {"BTC": 0.012 + 0.004 * (lying > 0), "ETH": 0.034, "SOL": 1.4},
+            "naive": dict.fromkeys(("BTC", "ETH", "SOL"), 0.01 + 0.014 * lying),
+        })  # fmt: skip
+    return points
+
+
+@contextlib.contextmanager
+def published(browser: Any, size: dict[str, int]) -> Iterator["Published"]:
+    """A page whose board shows what the test pins to it."""
+    board = Board()
+    server = ApiServer(board, "127.0.0.1", 0)
+    now = time.time_ns() // 1_000_000
+    for point in robust_points(now):
+        board.publish("point", point)
+    server.start()
+    try:
+        pinned = Published(board, now)
+        pinned.show()
+        pinned.page = Page(browser, server.address, size)
+        yield pinned
+    finally:
+        server.stop()
+
+
+class Published:
+    """A board that repeats its view, as a node does, and the page that shows it."""
+
+    page: Page
+
+    def __init__(self, board: Board, now: int) -> None:
+        self.board = board
+        self.view = robust_view(now)
+
+    def show(self, **changed: Any) -> None:
+        """Pin the view, changed; times stay as they were."""
+        self.view |= changed
+        self.board.publish("view", self.view)
+
+    def wait(self, condition: Any, what: str) -> None:
+        """Wait while the node goes on speaking."""
+
+        def met() -> bool:
+            self.show()
+            return bool(condition())
+
+        self.page.wait(met, what)
+
+
+def standing(page: Page, name: str) -> str:
+    """What a group's certificate is said to be worth."""
+    found = page.page.locator(f'[data-testid="certificates"] [data-row="{name}"]')
+    return str(found.get_attribute("data-standing", timeout=1_000)) if found.count() else ""
+
+
+SIZES = pytest.mark.parametrize("size", [SIZE, PHONE], ids=["desk", "phone"])
+
+
+@SIZES
+def test_the_page_says_what_an_attacker_can_have_done(browser: Any, size: dict[str, int]) -> None:
+    with published(browser, size) as shown:
+        page = shown.page
+        shown.wait(lambda: standing(page, "SOL") == "vacuous", "three certificates")
+        assert [standing(page, name) for name in ("BTC", "ETH")] == ["certified", "sound"]
+        text = page.part("certificates")
+        for said in (
+            "An attacker who owns 1 of 5 sources can have moved the model by at most",
+            "0.012 σ", "1.40 σ", "sample 0.020 σ", "decisions 0 σ", "reference 1.90 σ",
+            "≤ 0.050 σ conditional", "3.0 % of the cap", "learned 12", "rejected 1",
+            "under suspicion: sim-e", "targeted", "market-wide", "0.85–1.15", "0.55–1.82", "0.94",
+        ):  # fmt: skip
+            assert said in re.sub(r"\s+", " ", text), said
+        _it_fits(page)
+        assert page.complaints == []
+
+
+@SIZES
+def test_the_page_says_who_lies_and_what_it_does_to_the_naive(
+    browser: Any, size: dict[str, int]
+) -> None:
+    with published(browser, size) as shown:
+        page = shown.page
+        shown.wait(lambda: page.part("hostile"), "the banner")
+        banner = page.part("hostile")
+        for said in ("sim-e is lying", "mean shift", "mids +200 sigma", "--hostile none", "2 min"):
+            assert said in banner, said
+        assert "shut out: sim-e is suspended, without a vote" in banner
+        naive = re.sub(r"\s+", " ", page.part("naive"))
+        assert "2.10 σ" in naive
+        assert "it sees 60,120.00 USD (+20.0 bps), we see 60,000.00" in naive
+        row = page.text('[data-testid="sources"] [data-row="sim-e"]')
+        for said in ("0.12", "suspended", "5.30", "location of micro 45 over 8", "untrusted 2,306"):
+            assert said in row, said
+        assert "source not trusted: sim-e (suspended)" in page.part("status")
+        assert "vacuous certificate: SOL" in page.part("status")
+        assert page.page.locator('[data-testid="trust-chart"] canvas').count() > 0
+        assert "naive model" in page.part("trust-chart")
+        _it_fits(page)
+
+        voting = [*shown.view["sources"][:-1], {**shown.view["sources"][-1], "votes": True}]
+        shown.view |= {"sources": voting}
+        shown.wait(
+            lambda: "not shut out: sim-e has a vote" in page.part("hostile"), "a liar with a vote"
+        )
+        assert "nothing bounds what it can do to SOL" in page.part("hostile")
+        assert "lies and has a vote: sim-e" in page.part("status")
+
+        shown.view |= {"hostile": None, "naive": None}
+        shown.wait(lambda: not page.part("hostile") and not page.part("naive"), "no banner")
+        assert page.complaints == []
+
+
+def test_the_page_of_an_older_node_has_no_certificate(browser: Any) -> None:
+    with published(browser, SIZE) as shown:
+        for name in ("robust", "hostile", "naive"):
+            del shown.view[name]
+        known = ("name", "state", "rate", "admitted", "refused", "refusals", "trust", "last")
+        shown.view["sources"] = [{k: s[k] for k in known} for s in shown.view["sources"]]
+        page = shown.page
+        shown.wait(lambda: "does not report" in page.part("certificates"), "an empty panel")
+        assert not page.part("hostile")
+        assert "certificate" not in page.part("status")
+        assert "–" in page.text('[data-testid="sources"] [data-row="sim-a"]')
+        assert "of 5 trusted" not in page.part("sources")
+        assert len(page.rows("sources")) == 5
+        assert page.complaints == []
+
+
+def _it_fits(page: Page) -> None:
+    size = page.page.evaluate("[document.body.scrollWidth, window.innerWidth]")
+    assert size[0] <= size[1], "the page is wider than the window"

@@ -132,12 +132,24 @@ def test_history(house: House) -> None:
     assert [point.ts for point in history.points] == [1, 2]
 
 
-def test_nothing_can_be_changed(house: House) -> None:
+COMMANDS = {"/api/provenance/ban", "/api/provenance/unban", "/api/models/rollback"}
+
+
+def test_nothing_can_be_changed_but_by_a_command(house: House) -> None:
     document = house.client.get("/api/openapi.json").json()
+    assert set(document["paths"]) > COMMANDS
     for path, verbs in document["paths"].items():
-        assert list(verbs) == ["get"]
-        for method in ("POST", "PUT", "PATCH", "DELETE"):
+        allowed = "post" if path in COMMANDS else "get"
+        assert list(verbs) == [allowed]
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {allowed.upper()}:
             assert house.client.request(method, path).status_code == 405
+
+
+def test_a_node_without_a_desk_takes_no_command(house: House) -> None:
+    house.board.publish("view", VIEW)
+    for path in COMMANDS:
+        answer = house.client.post(path, json={}, headers={"authorization": "Bearer x"})
+        assert (answer.status_code, list(answer.json())) == (503, ["detail"])
 
 
 def test_the_interface_describes_itself(house: House) -> None:
@@ -149,9 +161,10 @@ def test_the_interface_describes_itself(house: House) -> None:
     assert set(re.findall(r"#/components/schemas/(\w+)", text)) == known
     assert {"Health", "Portfolio", "Breakers", "History", "Problem"} <= known
     for verbs in document["paths"].values():
-        operation = verbs["get"]
+        (operation,) = verbs.values()
         assert operation["description"]
-        (kind, content), *_ = operation["responses"]["200"]["content"].items()
+        done = next(iter(operation["responses"].keys() & {"200", "202"}))
+        (kind, content), *_ = operation["responses"][done]["content"].items()
         assert kind == "text/event-stream" or "$ref" in content["schema"]
 
 
@@ -317,7 +330,7 @@ def test_without_the_page_it_says_how_to_build_it(house: House) -> None:
     answer = house.client.get("/")
     assert answer.headers["content-type"].startswith("text/plain")
     assert "`make setup`" in answer.text
-    paths = set(house.client.get("/api/openapi.json").json()["paths"])
+    paths = set(house.client.get("/api/openapi.json").json()["paths"]) - COMMANDS
     assert set(re.findall(r"/api/[a-z/-]+", answer.text)) == paths | {"/api/openapi"}
 
 

@@ -87,7 +87,12 @@ class FakeAssembly(types.ModuleType):
         self.while_running: Callable[[], None] = lambda: None
 
     def paper(
-        self, settings: Settings, publisher: Any, say: Callable[[str], None], releases: Any = ()
+        self,
+        settings: Settings,
+        publisher: Any,
+        say: Callable[[str], None],
+        releases: Any = (),
+        commands: Any = None,
     ) -> FakeNode:
         self.settings = settings
         if self.trouble:

@@ -14,7 +14,10 @@ from seawall.ingestion.tape import open_tape, write_tape
 from seawall.storage.journal import JournalReader
 from tests.cli.processes import LIVELY, Running, Shell
 
-RUN = ("run", "--feed", "simulated", "--port", "0", "--data-dir", "data")
+RUN = (
+    *("run", "--feed", "simulated", "--port", "0", "--data-dir", "data"),
+    *("--hostile", "none"),
+)
 STOPS_WITHIN = 15.0  # seconds
 
 

@@ -22,7 +22,7 @@ from seawall.storage.journal import MemoryJournal
 
 START = 1_700_000_000 * SECOND
 EAGER = DecisionSettings(
-    trend_fast_s=2, trend_slow_s=10, order_flow_halflife_s=2, minimum_hold_s=2, deadband=0.1
+    trend_fast_s=2, trend_slow_s=10, order_flow_halflife_s=2, minimum_hold_s=1, deadband=0.02
 )
 QUICK = Settings(mode="backtest", decision=EAGER, risk=RiskSettings(volatility_threshold=10.0))
 LIVELY = (msgspec.structs.replace(MarketShape().assets[0], volatility=0.45),)

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND
+from seawall.core.consensus import CONSENSUS
 from seawall.core.events import Side
 from seawall.core.frames import FRAME, FrameFlag, Regime
 from seawall.core.intents import Close, Target, Urgency
@@ -25,6 +26,7 @@ from seawall.core.records import (
 )
 from seawall.execution import Executor
 from seawall.node.action import Action, Books, Prices, boundaries
+from seawall.node.perception import Perceived
 from seawall.risk.breakers import BREAKERS
 from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Limits
@@ -41,6 +43,7 @@ from tests.execution.scripted_venue import (
 
 START = 1_000 * SECOND
 GOOD, STALE = int(FrameFlag.VALID), int(FrameFlag.STALE)
+GROUPS = sorted({instrument.consensus_group for instrument in CATALOG.instruments})
 BOOK_OF = {PERP.name: 0, OTHER.name: 1, SPOT.name: 2}
 PRICE = 10_000.0
 
@@ -52,7 +55,7 @@ class Wishes:
         self.exposures: dict[str, float | None] = {}  # None: close
         self.urgency = Urgency.URGENT
 
-    def decide(self, frames, opinions, equity, positions, now, tape) -> list[Any]:
+    def decide(self, rows, opinions, equity, positions, ready, now, tape) -> list[Any]:
         about = {"strategy": "rules", "ts": now, "tape": tape, "expiry": now + MINUTE}
         return [
             Close(**about, urgency=self.urgency, instrument=name)
@@ -121,11 +124,24 @@ class Desk:
             row["regime"], row["volatility"] = Regime.NORMAL_VOL, 0.3
         return rows
 
+    def rows(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """The consensus of the books that have frames."""
+        rows = np.zeros(len(GROUPS), CONSENSUS)
+        rows["ts"], rows["tape"], rows["group"] = self.now, 7, range(len(GROUPS))
+        rows["regime"], rows["volatility"] = Regime.NORMAL_VOL, 0.3
+        for row, group in zip(rows, GROUPS, strict=True):
+            mine = [b for b, i in enumerate(CATALOG.instruments) if i.consensus_group == group]
+            valid = frames[np.isin(frames["book"], mine) & (frames["flags"] & GOOD > 0)]
+            row["votes"], row["flags"] = len(valid), GOOD if len(valid) else 0
+            row["price"] = np.median(valid["mid"]) if len(valid) else 0.0
+        return rows
+
     def step(self, boundaries: int = 1) -> None:
         for _ in range(boundaries):
             self.now += SECOND
             self.venue.pass_to(self.now)
-            self.action.act(self.frames(), {}, self.now)
+            frames = self.frames()
+            self.action.act(Perceived(frames, self.rows(frames)), {}, self.now)
 
     def wish(self, lots: int | None, name: str = PERP.name) -> None:
         """Want a position of so many lots at the price of now; None: closed."""
@@ -397,8 +413,12 @@ def test_positions_and_cash_agree_after_trading_all_kinds(desk):
     assert [f.fill for f in desk.told(FillBooked)] == desk.venue.trades
 
 
-def test_frames_fall_into_boundaries():
-    frames = np.zeros(5, FRAME)
-    frames["ts"] = [1, 1, 2, 4, 4]
-    assert boundaries(frames) == [(0, 2), (2, 3), (3, 5)]
-    assert boundaries(frames[:1]) == [(0, 1)]
+def test_frames_and_rows_fall_into_boundaries():
+    frames, rows = np.zeros(5, FRAME), np.zeros(6, CONSENSUS)
+    frames["ts"], rows["ts"] = [1, 1, 2, 4, 4], [1, 1, 2, 2, 4, 4]
+    found = list(boundaries(Perceived(frames, rows)))
+    assert [one.frames["ts"].tolist() for one, _ in found] == [[1, 1], [2], [4, 4]]
+    assert [one.rows["ts"].tolist() for one, _ in found] == [[1, 1], [2, 2], [4, 4]]
+    assert [part for _, part in found] == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    ((one, part),) = boundaries(Perceived(frames[:1], rows[:2]))
+    assert (len(one.frames), len(one.rows), part) == (1, 2, slice(0, 2))

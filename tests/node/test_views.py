@@ -19,17 +19,19 @@ from tests.house import ROOT
 from tests.node.short_runs import START, node_on, tape
 
 CONTRACT = ROOT / "web" / "src" / "view.ts"
+MORE = {"Figures", "Group"}  # the API tells more of these than the page shows
 PLAIN = (str, int, float, bool, type(None))
 
 
 def contract(path: Path = CONTRACT) -> dict[str, dict[str, str]]:
     """Type → field → type of the field, as the page declares them."""
-    text = path.read_text("utf-8")
+    text = re.sub(r"/\*\*.*?\*/", "", path.read_text("utf-8"), flags=re.S)
+    text = text.replace("} & Partial<{", "").replace("}>;", "};")  # newer fields of a type
     return {
-        name: dict(re.findall(r"(\w+): ((?:\{[^}]*\}|[^;{}])+);", body))
+        name: dict(re.findall(r"(\w+)\??: ((?:\{[^}]*\}|[^;{}])+);", body))
         for name, body in re.findall(r"export type (\w+) = \{\n(.*?)\n\};", text, re.S)
     } | {
-        name: dict(re.findall(r"(\w+): ([^;]+)", body))
+        name: dict(re.findall(r"(\w+)\??: ([^;]+)", body))
         for name, body in re.findall(r"export type (\w+) = \{ (.*?) \};", text)
     }
 
@@ -62,9 +64,14 @@ def fits(value: Any, kind: str, types: dict[str, dict[str, str]], where: str) ->
         assert isinstance(value, list), where
         for number, item in enumerate(value):
             fits(item, kind[:-2], types, f"{where}[{number}]")
-    elif kind in types or kind.startswith("{"):
+    elif kind.endswith(" | null") and value is None:
+        return
+    elif kind.removesuffix(" | null") in types or kind.startswith("{"):
+        kind = kind.removesuffix(" | null")
         fields = types.get(kind) or dict(re.findall(r"(\w+): ([^;}]+?)\s*(?:;|\})", kind))
-        assert fields.keys() == value.keys(), where
+        told = fields.keys() if kind in MORE or kind.startswith("{") else value.keys()
+        assert fields.keys() == told, where
+        assert told <= value.keys(), where
         for name, inner in fields.items():
             fits(value[name], inner, types, f"{where}.{name}")
     elif " | " in kind:
@@ -78,7 +85,12 @@ def fits(value: Any, kind: str, types: dict[str, dict[str, str]], where: str) ->
             assert isinstance(name, str)
             fits(item, kind[15:-1], types, f"{where}.{name}")
     else:
-        expected = {"Maybe": (int, float, type(None)), "string": (str,)}[kind]
+        expected = {
+            "Maybe": (int, float, type(None)),
+            "string": (str,),
+            "boolean": (bool,),
+            "[Maybe, Maybe]": (list,),
+        }[kind]
         assert type(value) in expected or (kind == "string" and isinstance(value, str)), where
 
 
@@ -120,12 +132,12 @@ def test_a_field_that_is_left_out_is_noticed(fresh, lost):
 
 def test_a_view_after_a_run_has_something_of_everything(ran):
     view = view_of(ran, 1.5)
-    empty = [name for name, value in view.items() if value in ([], {}, None, "")]
-    assert empty == ["reasons"] or empty == ["reasons", "positions"]
+    empty = {name for name, value in view.items() if value in ([], {}, None, "")}
+    assert empty - {"positions"} == {"reasons", "hostile", "naive"}  # all sources are honest
     assert view["equity"]["value"] > 0
     assert {source["state"] for source in view["sources"]} == {"live"}
     assert len(view["instruments"]) == 5
-    assert len(view["fills"]) == 50
+    assert 0 < len(view["fills"]) <= 50
     assert view["fills"][0]["ts"] >= view["fills"][-1]["ts"]
 
 
@@ -184,7 +196,7 @@ def test_points_come_once_a_second_and_are_handed_out_once():
     assert len(times) == len(set(times)) >= 98
     assert all(b - a >= 1000 for a, b in pairwise(times))
     assert node.window.points() == []
-    assert publisher.published[-1][0] in ("view", "point")
+    assert publisher.published[-1][0] in ("view", "point", "provenance")
     assert [topic for topic, _ in publisher.published].count("view") >= 1
 
 

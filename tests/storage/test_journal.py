@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from seawall.core import records
 from seawall.core.errors import InvariantError, StoreError
-from seawall.core.records import AnyRecord, Deposited, Halted, OperatorCommanded, VerdictSet
+from seawall.core.records import AnyRecord, Deposited, Halted, OperatorCommanded, ReferenceMade
 from seawall.storage import (
     Durability,
     JournalReader,
@@ -72,7 +72,13 @@ def opened(path: Path, durability: Durability = Durability.PROCESS) -> SqliteJou
 ANY_RECORD = st.one_of(
     st.builds(deposit, st.integers(-(2**62), 2**62)),
     st.builds(Halted, ts=st.integers(0, 2**62), reason=st.text()),
-    st.builds(VerdictSet, ts=st.just(5), epoch=st.integers(0, 99), rows=st.binary(max_size=6000)),
+    st.builds(
+        ReferenceMade,
+        ts=st.just(5),
+        group=st.just("g"),
+        name=st.just("n"),
+        reference=st.binary(max_size=6000),
+    ),
     st.builds(
         OperatorCommanded,
         ts=st.just(7),
@@ -124,13 +130,17 @@ def test_memory_and_file_hold_the_same_rows_and_hashes(
     written.close()
 
 
+def large(ts: int, size: int) -> ReferenceMade:
+    return ReferenceMade(ts=ts, group="g", name="n", reference=bytes(size))
+
+
 def test_the_hash_is_the_documented_one(tmp_path: Path) -> None:
     journal = MemoryJournal()
     journal.append([deposit(1), deposit(2)])
     first = link(bytes(32), 1, records.SCHEMA, records.encode(deposit(1)))
     assert journal.head == link(first, 2, records.SCHEMA, records.encode(deposit(2))).hex()
-    # Worked out apart from the code: 32 zeros, 01 and seven zeros, 01 00 00 00, then the body.
-    plain = bytes(32) + b"\x01" + bytes(7) + b"\x01\x00\x00\x00" + records.encode(deposit(1))
+    # Worked out apart from the code: 32 zeros, 01 and seven zeros, 02 00 00 00, then the body.
+    plain = bytes(32) + b"\x01" + bytes(7) + b"\x02\x00\x00\x00" + records.encode(deposit(1))
     assert first == hashlib.sha256(plain).digest()
 
 
@@ -312,7 +322,7 @@ def test_a_full_disk_closes_the_journal_and_loses_nothing_before(tmp_path: Path)
     journal.append([deposit(1)])
     pages = journal._connection.exec_driver_sql("PRAGMA page_count").scalar()
     journal._connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    big = VerdictSet(ts=2, epoch=1, rows=bytes(100_000))
+    big = large(2, 100_000)
     with pytest.raises(StoreError, match="no space is left on its disk"):
         journal.append([deposit(2), big])
     journal._connection.exec_driver_sql("PRAGMA max_page_count=1000000")
@@ -331,13 +341,13 @@ def test_a_file_size_limit_of_the_system_is_one_clear_error(tmp_path: Path) -> N
     program = """
 import resource, sys
 from seawall.core.errors import StoreError
-from seawall.core.records import VerdictSet
+from seawall.core.records import ReferenceMade
 from seawall.storage import Durability, SqliteJournal
 journal = SqliteJournal(sys.argv[1], Durability.PROCESS)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 try:
     for n in range(1000):
-        journal.append([VerdictSet(ts=n, epoch=n, rows=bytes(2000))])
+        journal.append([ReferenceMade(ts=n, group="g", name="n", reference=bytes(2000))])
 except StoreError as error:
     print(journal.rows, error)
 """
@@ -379,7 +389,7 @@ def test_writing_from_memory_is_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_write_from_memory_that_fails_leaves_no_file(tmp_path: Path) -> None:
     memory = MemoryJournal()
-    memory.append([VerdictSet(ts=1, epoch=1, rows=bytes(500_000))])
+    memory.append([large(1, 500_000)])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
@@ -500,7 +510,7 @@ def test_after_a_failed_append_no_fold_has_moved(tmp_path: Path) -> None:
     recorder.record(deposit(1))
     journal._connection.exec_driver_sql("PRAGMA max_page_count=1")
     with pytest.raises(StoreError):
-        recorder.record(VerdictSet(ts=2, epoch=1, rows=bytes(100_000)))
+        recorder.record(large(2, 100_000))
     assert tally.rows == 1
     journal.close()
 

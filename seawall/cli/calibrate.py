@@ -1,0 +1,125 @@
+"""`seawall calibrate`: make the golden set that a market is later measured against."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seawall.cli.console import moment, progress, secrets_of, settings_of
+from seawall.core.errors import DataError
+
+EXAMPLES = """\b
+Examples:
+  seawall calibrate reference seawall-data/simulated/tape-0123abcd \\
+      --out seawall-data/simulated/reference.golden
+      the usual place: the next `seawall run` on this feed finds it there
+  seawall calibrate reference tape/night --group BTC --until 2024-08-08T06:00
+      only a part that you vouch for
+
+You vouch for the tape: whatever is on it counts as normal from then on. The
+file is signed with the key in the data folder (keys/golden-set-signing-key);
+one that was altered or signed elsewhere is refused.
+"""
+BLOCK = 1 << 16  # rows at a time
+
+app = typer.Typer(help="Make golden sets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def calibrate() -> None:
+    """Make golden sets."""
+
+
+@app.command(epilog=EXAMPLES)
+def reference(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
+    group: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Which consensus groups (default: all).")
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to write it (default: TAPE/../reference.golden)."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Leave out what comes before (UTC).")
+    ] = "",
+    until: Annotated[
+        str, typer.Option("--until", metavar="TIME", help="Leave out what comes from then on.")
+    ] = "",
+    cadence_ms: Annotated[
+        str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Whose key signs it (default: seawall-data)."),
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit the trusted reference of each group on a recorded tape, and sign it."""
+    settings = settings_of(
+        config,
+        {
+            "mode": "backtest",
+            "feed.cadence_ms": cadence_ms,
+            "data_dir": data_dir,
+            "seed": seed,
+        },
+    )
+    if not tape.exists():
+        raise DataError(f"{tape}: there is no such tape; `seawall data import` makes one")
+    from seawall.gating import golden
+    from seawall.ingestion.merging import span_of
+    from seawall.ingestion.tape import open_tape
+    from seawall.node.assembly import shape_of
+    from seawall.node.calibration import FILE, calibrated
+    from seawall.storage.secrets import ensure_signing_key
+
+    span = span_of(start, until)
+    wanted = [name for name in (part.strip() for part in group.split(",")) if name]
+    key = ensure_signing_key(secrets_of(settings))
+    target = out or tape.absolute().parent / FILE
+    with progress("calibrate", "rows") as report:
+        shape = shape_of(settings)
+        made, lacking = calibrated(settings, shape, open_tape(tape), span, wanted, BLOCK, report)
+    golden.save(target, made, key)
+    _show(made, lacking, target, json)
+
+
+def _show(made: Any, lacking: dict[str, str], target: Path, json: bool) -> None:
+    """What was made, on stdout."""
+    from seawall.gating.reference import describe
+
+    described = [describe(reference) for reference in made.references]
+    if json:
+        import msgspec
+
+        result = {
+            "file": str(target),
+            "made": made.made,
+            "cadence_ns": made.cadence_ns,
+            "references": described,
+            "skipped": lacking,
+        }
+        typer.echo(msgspec.json.encode(result))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("group", "reference", "rows", "sources", "features"):
+        table.add_column(name, no_wrap=name in ("group", "reference"))
+    for one in described:
+        sources, features = ", ".join(one["sources"]), ", ".join(one["features"])
+        table.add_row(one["group"], one["name"], f"{one['rows']:,}", sources, features)
+    Console(file=sys.stdout, highlight=False).print(table)
+    for name, why in lacking.items():
+        typer.echo(f"- left out: {name}: {why}")
+    typer.echo(f"signed, up to {moment(made.made)}: {target}")
