@@ -58,12 +58,12 @@ $(BIN)/uv:
 
 .venv/runtime: requirements.lock | $(BIN)/uv
 	@echo "Installing the libraries ..." >&2
-	@scripts/uv pip install --python $(BIN)/python --quiet --require-hashes -r $<
+	@scripts/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r $<
 	@touch $@
 
 .venv/test: requirements-test.lock .venv/runtime
 	@echo "Installing what the tests need ..." >&2
-	@scripts/uv pip install --python $(BIN)/python --quiet --require-hashes -r $<
+	@scripts/uv pip install --python $(BIN)/python --quiet --compile-bytecode --require-hashes -r $<
 	@touch $@
 
 .venv/project: pyproject.toml seawall/__init__.py .venv/runtime

@@ -1,10 +1,13 @@
-// The page: the status on top, then three columns: the market, our account and its trades, and what guards them.
+// The page: the status on top, then what an attacker can have done, the market, our account, and what guards them.
 // While the node is not heard, everything but the status is dimmed: nothing may look live when it is not.
+import { Certificates, reviewEvery } from "./certificate";
 import { EquityChart, PriceChart } from "./charts";
 import { Header } from "./header";
+import { HostileBanner } from "./hostile";
 import { Fills, Instruments, Orders, Positions } from "./panels";
 import { Breakers, Gates, Sources } from "./safety";
 import { Now } from "./table";
+import { TrustChart } from "./trust";
 import { useConnection } from "./view";
 
 export function App() {
@@ -15,7 +18,9 @@ export function App() {
     <Now.Provider value={now}>
       <div class={`page ${link}`}>
         <Header connection={connection} />
+        <HostileBanner view={view} />
         <main>
+          <Certificates view={view} instruments={view.instruments} />
           <div class="column market">
             <PriceChart instruments={view.instruments} positions={view.positions} numeraire={numeraire} />
             <Positions rows={view.positions} numeraire={numeraire} />
@@ -27,9 +32,10 @@ export function App() {
             <Fills rows={view.fills} numeraire={numeraire} />
           </div>
           <div class="column safety">
-            <Breakers rows={view.breakers} />
             <Sources rows={view.sources} />
-            <Gates rows={view.gates} />
+            <TrustChart view={view} />
+            <Breakers rows={view.breakers} />
+            <Gates rows={view.gates} every={view.robust ? reviewEvery(view.robust) : 0} />
           </div>
         </main>
       </div>

@@ -18,6 +18,18 @@ function palette(): Palette {
 /** The chart library counts in whole seconds of UTC. */
 export const chartTime = (seconds: number): Time => seconds as Time;
 
+const at = <Datum extends { time: number }>(data: Datum[]) =>
+  data.map((datum) => ({ ...datum, time: chartTime(datum.time) }));
+
+/** Fills a series anew, or only adds the newest datum. */
+export function put<Datum extends { time: number }>(
+  series: { setData(data: object[]): void; update(datum: object): void }, data: Datum[], anew: boolean,
+): void {
+  const newest = data.at(-1);
+  if (anew) series.setData(at(data));
+  else if (newest) series.update({ ...newest, time: chartTime(newest.time) });
+}
+
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 function hourAndMinute(time: Time): string {

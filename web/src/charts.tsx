@@ -5,7 +5,7 @@ import {
   type IChartApi, type ISeriesApi, type IPriceLine, type SeriesMarker, type Time,
 } from "lightweight-charts";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { chartTime, useChart, type Drawing, type Palette } from "./chart";
+import { chartTime, put, useChart, type Drawing, type Palette } from "./chart";
 import { duration, isKnown, number, price, priceDecimals } from "./format";
 import { candleSeconds, candles, historyPoints, line, onHistory, trades } from "./history";
 import { Age, Panel } from "./table";
@@ -13,18 +13,6 @@ import type { Equity, Instrument, Maybe, Position } from "./view";
 
 type Shape = "line" | "candles";
 type Choice = { instrument: string; shape: Shape; average: Maybe };
-
-const at = <Datum extends { time: number }>(data: Datum[]) =>
-  data.map((datum) => ({ ...datum, time: chartTime(datum.time) }));
-
-/** Fills a series anew, or only adds the newest datum. */
-function put<Datum extends { time: number }>(
-  series: { setData(data: object[]): void; update(datum: object): void }, data: Datum[], anew: boolean,
-): void {
-  const newest = data.at(-1);
-  if (anew) series.setData(at(data));
-  else if (newest) series.update({ ...newest, time: chartTime(newest.time) });
-}
 
 function priceDrawing(chart: IChartApi, colours: Palette, choice: { current: Choice }): Drawing {
   const quiet = { priceLineVisible: true, lastValueVisible: true, priceLineStyle: LineStyle.Dotted } as const;

@@ -53,6 +53,14 @@ export function measure(value: Maybe, unit: string): string {
   return number(value, Number.isInteger(value) || size >= 1_000 ? 0 : size >= 10 ? 1 : 2);
 }
 
+/** A length in standard deviations; never a nought that is none. */
+export function sigma(value: Maybe): string {
+  if (!isKnown(value)) return `${UNKNOWN} σ`;
+  const size = Math.abs(value);
+  if (size > 0 && size < 0.001) return "< 0.001 σ";
+  return `${number(value, size === 0 || size >= 100 ? 0 : size < 1 ? 3 : size < 10 ? 2 : 1)} σ`;
+}
+
 /** What is left to say of a unit beside its measure: "x equity", or "a year" of "fraction a year". */
 export const unitBeside = (unit: string): string => unit.replace(/^fraction ?/, "");
 

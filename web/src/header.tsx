@@ -20,7 +20,8 @@ function statusOf({ view, link, problem, silent, now }: Connection): Status {
   if (view.status === null) return { word: "Unknown", safety: "watch", reasons: ["the node does not say whether it trades"] };
   if (view.status === "trading") {
     const amiss = attention(view, now);
-    const quiet = `${view.breakers.length} breakers closed, ${view.sources.length} sources live, ${view.gates.length} gates passing`;
+    const bounded = view.robust?.groups?.length ? `, ${view.robust.groups.length} certificates hold` : "";
+    const quiet = `${view.breakers.length} breakers closed, ${view.sources.length} sources live, ${view.gates.length} gates passing${bounded}`;
     return { word: "Trading", safety: amiss.length ? "watch" : "safe", reasons: amiss.length ? amiss : [quiet] };
   }
   const reasons = view.reasons.length ? view.reasons : ["no reason given"];

@@ -7,6 +7,11 @@ export type Point = {
   equity: number | null;
   drawdown: number | null;
   prices: Record<string, number | null>;
+  /** By source, 0 to 1. */
+  trust?: Record<string, number | null>;
+  /** By group, sigma: how far an attacker can have moved the model, and how far a naive one is off. */
+  certificate?: Record<string, number | null>;
+  naive?: Record<string, number | null>;
 };
 export type Candle = { time: number; open: number; high: number; low: number; close: number };
 export type Change = "reset" | "append" | "fills";

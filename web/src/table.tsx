@@ -11,29 +11,31 @@ export const Now = createContext<Maybe>(null);
 const AMBER_MS = 5_000;
 export const RED_MS = 30_000;
 
-function ageLevel(age: number): "fresh" | "amber" | "red" {
-  if (age > RED_MS) return "red";
-  return age > AMBER_MS ? "amber" : "fresh";
+function ageLevel(age: number, every: number): "fresh" | "amber" | "red" {
+  if (age > 2 * every + RED_MS) return "red";
+  return age > every + AMBER_MS ? "amber" : "fresh";
 }
 
 type AgeProps = {
   ts: Maybe;
   /** A past event (a fill, a finished order) only grows older; its age is no warning. */
   event?: boolean;
+  /** Milliseconds from one such number to the next, where it comes seldom. */
+  every?: number;
 };
 
-export function Age({ ts, event = false }: AgeProps) {
+export function Age({ ts, event = false, every = 0 }: AgeProps) {
   const now = useContext(Now);
   if (!isKnown(ts) || !isKnown(now)) return <span class="age-text" data-level="unknown">{UNKNOWN}</span>;
   const age = Math.max(0, now - ts);
   return (
-    <time class="age-text" data-level={event ? "event" : ageLevel(age)} title={`${moment(ts)} UTC`}>
+    <time class="age-text" data-level={event ? "event" : ageLevel(age, every)} title={`${moment(ts)} UTC`}>
       {duration(age)}
     </time>
   );
 }
 
-type Tone = "good" | "warn" | "bad" | "plain";
+export type Tone = "good" | "fair" | "warn" | "bad" | "plain";
 
 /** A state in words; the mark before it repeats in shape what the colour says. */
 export function Badge({ tone, children }: { tone: Tone; children: ComponentChildren }) {
@@ -71,10 +73,10 @@ export type Column<Row> = {
   kind?: "number" | "age";
 };
 
-export const ageColumn = <Row,>(ts: (row: Row) => Maybe, event?: (row: Row) => boolean): Column<Row> => ({
+export const ageColumn = <Row,>(ts: (row: Row) => Maybe, event?: (row: Row) => boolean, every = 0): Column<Row> => ({
   head: "age",
   kind: "age",
-  cell: (row) => <Age ts={ts(row)} event={event?.(row) ?? false} />,
+  cell: (row) => <Age ts={ts(row)} event={event?.(row) ?? false} every={every} />,
 });
 
 /** Orders rows as they were first seen; with `newestFirst`, rows that appear later go on top. */
@@ -132,7 +134,7 @@ export function Table<Row>(table: TableProps<Row>) {
               </tr>
               {words && (
                 <tr class="remark">
-                  <td colSpan={columns.length}>{words}</td>
+                  <td colSpan={columns.length}><div>{words}</div></td>
                 </tr>
               )}
             </tbody>

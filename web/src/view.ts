@@ -29,17 +29,53 @@ export type Breaker = {
 export type Source = {
   name: string; state: string; rate: Maybe; admitted: Maybe; refused: Maybe;
   refusals: Record<string, Maybe> | null; trust: Maybe; last: Maybe;
-};
+} & Partial<{
+  /** trusted, suspended, probation or banned. */
+  standing: string; votes: boolean;
+  /** Of the authenticity gate, last and highest, as a multiple of its limit: 1 and more rejects. */
+  score: Maybe; worst: Maybe;
+  /** Of the last rejection or ban. */
+  reason: string | null; rejections: Maybe; strikes: Maybe; clean: Maybe; until: Maybe; suspected: Maybe;
+}>;
 export type Gate = { name: string; decision: string; detail: string | null; ts: Maybe };
 export type Instrument = {
   name: string; group: string; bid: Maybe; ask: Maybe; mid: Maybe; spread_bps: Maybe; volatility: Maybe;
   regime: string | null; consensus: Maybe; deviation_bps: Maybe; sources: Maybe; ts: Maybe;
 };
+/** A window or a model beside the reference: Mahalanobis distance, extreme eigenvalues, divergence in nats. */
+export type Corridor = { distance: Maybe; spectrum: [Maybe, Maybe] | null; divergence: Maybe };
+/** Lengths in sigma: standard deviations of the group's reference. */
+export type Certificate = {
+  standing: string; past: Maybe; next_hour: Maybe; conditional: boolean | null; sample: Maybe; decisions: Maybe;
+  reference: Maybe; axes: Record<string, Maybe> | null; sources: Maybe; faulty: Maybe; excluded: Maybe;
+  updates: Maybe; ts: Maybe;
+};
+export type Figures = {
+  shift: Maybe; window: Corridor | null; model: Corridor | null; corridor: Corridor | null;
+  limits: { distance: Maybe; spectrum: Maybe; divergence: Maybe } | null; rows: Maybe; ts: Maybe;
+};
+/** What a group of sources that quote the same thing has learned, and how far it can be trusted. */
+export type Group = {
+  name: string; sources: Maybe; voting: Maybe; decision: string | null; reason: string | null;
+  counts: Record<string, Maybe> | null; rolled_back: Maybe; corroboration: Maybe; verdict: string | null;
+  reference: { name: string; rows: Maybe; provisional: boolean } | null;
+  certificate: Certificate | null; figures: Figures | null;
+};
+export type Exposure = { instrument: string; wanted: Maybe; low: Maybe; high: Maybe; bound: Maybe; ts: Maybe };
+/** every: milliseconds from one review to the next. */
+export type Robust = { reviewed: Maybe; every?: Maybe; groups: Group[] | null; exposures: Exposure[] | null };
+/** Sources of the simulated market that are told to lie; their names with commas between. */
+export type Hostile = {
+  source: string; attack: string; detail: string | null; since: Maybe; active: boolean; off: string | null;
+};
+/** What a system that believes every source makes of the same rows. */
+export type Naive = { price: Maybe; consensus: Maybe; price_off_bps: Maybe; shift: Maybe; ts: Maybe };
 export type View = {
   now: Maybe; mode: string | null; status: string | null; reasons: string[];
   feed: { name: string | null; detail: string | null }; numeraire: string; uptime_s: Maybe; equity: Equity;
   positions: Position[]; orders: Order[]; fills: Fill[]; breakers: Breaker[]; sources: Source[];
   gates: Gate[]; instruments: Instrument[]; journal: { rows: Maybe; hash: string | null };
+  robust: Robust | null; hostile: Hostile | null; naive: Record<string, Naive> | null;
 };
 
 const NO_EQUITY: Equity = {
@@ -52,6 +88,7 @@ export const UNKNOWN_VIEW: View = {
   now: null, mode: null, status: null, reasons: [], feed: { name: null, detail: null }, numeraire: "",
   uptime_s: null, equity: NO_EQUITY, positions: [], orders: [], fills: [], breakers: [], sources: [],
   gates: [], instruments: [], journal: { rows: null, hash: null },
+  robust: null, hostile: null, naive: null,
 };
 
 function readView(text: string): View {
