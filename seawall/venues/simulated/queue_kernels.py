@@ -1,0 +1,114 @@
+"""Where a resting order of ours stands in the queue at its price: models behind four functions.
+
+A public book shows totals, not places. What a model has to say is how much of a falling total had
+stood before us. Places are whole lots; where a share has to be rounded, we stand further back.
+
+    arrive    our order joins the queue
+    on_depth  the total at its price changed (books of levels)
+    on_order  another's order at its price changed (books order by order)
+    on_trade  somebody took lots at its price
+
+Lots before us are never below 0, and after `arrive` nothing adds to them.
+"""
+
+import numpy as np
+from numba import njit
+
+RISK_AVERSE = 0  # who leaves stood behind us; the shown total is the only bound
+PROBABILISTIC = 1  # who leaves stood before or behind us, as likely as the two are long
+ORDER_BY_ORDER = 2  # the feed tells every order, so the place is known
+
+MODEL = np.dtype(
+    [
+        ("kind", "<i8"),
+        ("power", "<i8"),  # PROBABILISTIC: n of f(x) = x^n, from 1 to 64
+    ]
+)
+
+PLACE = np.dtype(
+    [
+        ("ahead", "<i8"),  # lots of others that stand before us
+        ("traded", "<i8"),  # lots that trades took and the book has not shown as gone so far
+        ("number", "<i8"),  # ORDER_BY_ORDER: orders of smaller arrival number stand before us
+    ]
+)
+
+
+@njit(cache=True)
+def arrive(model, place, shown, number):
+    """Our order joins the queue behind all that is shown.
+
+    Args:
+        model: MODEL. place: PLACE, written. shown: lots at the price, our own left out.
+        number: arrival number that the next order would have in a book order by order, else 0.
+    """
+    place["ahead"] = max(np.int64(0), shown)
+    place["traded"] = 0
+    place["number"] = number
+
+
+@njit(cache=True)
+def raised(base, power):
+    """base ** power for whole powers, by multiplying: the same bits on every machine."""
+    product = 1.0
+    for _ in range(power):
+        product *= base
+    return product
+
+
+@njit(cache=True)
+def share_behind(power, ahead, behind):
+    """Probability that one who leaves stood behind us: f(behind) / (f(ahead) + f(behind)).
+
+    f(x) = x^power. With power 1 all lots are alike; the greater it is, the more do leavers come
+    from the longer part (E. Rigtorp, Estimating order queue position, 2013, and hftbacktest's
+    PowerProbQueueModel).
+    """
+    whole = np.float64(ahead + behind)
+    if whole <= 0.0:
+        return 1.0
+    front = raised(ahead / whole, power)
+    back = raised(behind / whole, power)
+    return back / (front + back)
+
+
+@njit(cache=True)
+def on_depth(model, place, before, after):
+    """The total at our price went from `before` to `after` lots, our own left out."""
+    ahead = place["ahead"]
+    if model["kind"] == PROBABILISTIC:
+        # What trades took has been taken off already when they were reported.
+        left = before - after - place["traded"]
+        place["traded"] = 0
+        behind = max(np.int64(0), before - ahead)
+        if left > 0:
+            share = share_behind(model["power"], ahead, behind)
+            from_behind = min(np.int64(np.ceil(share * left)), behind)
+            ahead -= left - from_behind
+    elif model["kind"] == ORDER_BY_ORDER:
+        return
+    place["ahead"] = max(np.int64(0), min(ahead, after))
+
+
+@njit(cache=True)
+def on_order(model, place, number, before, after):
+    """The order of arrival `number` at our price went from `before` to `after` lots.
+
+    Its shrinking by a trade is to be told after that trade. An order that grows has lost its place
+    and comes with a new number. Models of levels learn nothing from it.
+    """
+    if model["kind"] != ORDER_BY_ORDER or number >= place["number"] or after >= before:
+        return
+    gone = before - after
+    told = min(gone, place["traded"])
+    place["traded"] -= told
+    place["ahead"] = max(np.int64(0), place["ahead"] - (gone - told))
+
+
+@njit(cache=True)
+def on_trade(model, place, lots):
+    """Somebody took `lots` at our price. Returns those that are left over when our turn comes."""
+    eaten = min(place["ahead"], lots)
+    place["ahead"] -= eaten
+    place["traded"] += eaten if model["kind"] == ORDER_BY_ORDER else lots
+    return lots - eaten
