@@ -10,26 +10,23 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.core import money
 from seawall.core.errors import InvariantError, OrderRefusedError, StoreError
-from seawall.core.events import Raw, Side
-from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
-from seawall.core.orders import Fill, Order, OrderReport, OrderState, OrderType, Report, TimeInForce
-from seawall.core.randomness import generator
-from seawall.venues.simulated import funds, kernels, standing
+from seawall.core.events import Raw
+from seawall.core.instruments import Catalog
+from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report
+from seawall.venues.simulated import kernels, requests
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Working
-from seawall.venues.simulated.log import Log, Opened, Reported, Requested
+from seawall.venues.simulated.keeping import Keeping, resumed
+from seawall.venues.simulated.log import Log, Requested
+from seawall.venues.simulated.matching import Matching, Timer
 from seawall.venues.simulated.shape import VenueShape
-from seawall.venues.simulated.told import Past, Told
+from seawall.venues.simulated.told import Told
 
-LONGEST_ID = 64
 _NEVER = (1 << 63) - 1
-_AT_ONCE = (TimeInForce.IOC, TimeInForce.FOK)
 _FAILED = "the exchange has failed and takes nothing more; start it again from its log"
 
 
@@ -50,32 +47,40 @@ class Engine:
         self.shape = shape.check()
         self.catalog = catalog
         self.now = 0
-        self.accounts = Accounts(shape.balances)
-        self.desk = Desk(catalog, shape)
-        self._log = log
-        self._index = {
-            i.name: k for k, i in enumerate(catalog.instruments) if i.name in catalog.primary
-        }
-        self._orders: dict[str, Working] = {}  # all, less those that the last checkpoint ended
-        self._live: dict[str, Working] = {}
-        self._timers: list[tuple[int, int, Requested | Working]] = []
-        self._numbers = 0
-        self._in_flight = 0
-        self._last_arrival = 0
-        self._said = 0  # the latest time in the log
         self._told = Told(log)
-        self._requests: list[Requested] = []  # since the last checkpoint, or of open orders
-        self._opened: Opened | None = None
-        self._batch: list[Reported] = []
+        self.matching = Matching(catalog, shape, self._told, log is not None)
+        self._keeping = Keeping(log, self.matching, self._told) if log is not None else None
+        self.in_flight = 0
+        self.last_arrival = 0
         self._failed = False
-        if log is not None:
+        if self._keeping is not None:
             collecting = gc.isenabled()
             gc.disable()  # all that a long log holds stays: looking through it again is in vain
             try:
-                self._open(log)
+                self._open(self._keeping)
             finally:
                 if collecting:
                     gc.enable()
+
+    def _open(self, keeping: Keeping) -> None:
+        """Take over what the log holds, then open for business."""
+        open_requests = keeping.open()
+        self.now = self.matching.said
+        self.last_arrival = keeping.last_arrival
+        for request in open_requests:
+            if resumed(self.matching, request):
+                self._send(request)
+        keeping.opened()
+
+    @property
+    def desk(self) -> Desk:
+        """Resting orders, and the books that they rest in."""
+        return self.matching.desk
+
+    @property
+    def accounts(self) -> Accounts:
+        """Balances and positions."""
+        return self.matching.accounts
 
     # --- what the node asks ---
 
@@ -127,12 +132,12 @@ class Engine:
         """
         self._must_stand()
         if client_ids is None:
-            return [working.report for working in self._live.values()]
+            return [working.report for working in self.matching.live.values()]
         found = (self._report_of(name) for name in client_ids)
         return [report for report in found if report is not None]
 
     def _report_of(self, client_id: str) -> OrderReport | None:
-        working = self._orders.get(client_id)
+        working = self.matching.orders.get(client_id)
         return self._told.last_of(client_id) if working is None else working.report
 
     def fills(self, after: int, most: int | None = None) -> list[Fill]:
@@ -184,18 +189,14 @@ class Engine:
         until = max(until, last, self.now)
         at = 0
         while True:
-            timer = self._timers[0][0] if self._timers else _NEVER
+            timer = self.matching.timers[0][0] if self.matching.timers else _NEVER
             at = self._run(view, at, timer if timer < until else _NEVER)
             if timer >= until:
                 break
-            self._apply(heapq.heappop(self._timers)[2], max(timer, self.now))
+            self._apply(heapq.heappop(self.matching.timers)[2], max(timer, self.now))
         self.now = until
-        if self._batch:
-            if self._log is not None:
-                at = self._log.append(self._batch)
-                self._told.framed(at, len(self._batch), self._batch[0].report.sequence)
-            self._batch = []
-        self._mark()
+        if self._keeping is not None:
+            self._keeping.flush()
         self._failed = False
 
     def _must_stand(self) -> None:
@@ -215,72 +216,45 @@ class Engine:
                 break
             ts = max(self.now, int(rows[at - 1]["recv_ts"]))
             for working, lots in self.desk.filled(filled):
-                self._fill_resting(working, lots, ts)
+                self.matching.fill_resting(working, lots, ts)
         return int(at)
 
-    def _apply(self, timer: Requested | Working, ts: int) -> None:
+    def _apply(self, timer: Timer, ts: int) -> None:
+        matching = self.matching
         if isinstance(timer, Working):
             if not timer.report.state.final:
-                self._finish(timer, OrderState.EXPIRED, ts, "its time is over")
+                matching.finish(timer, OrderState.EXPIRED, ts, "its time is over")
             return
-        self._in_flight -= 1
-        old = self._live.get(timer.client_id)
+        self.in_flight -= 1
+        old = matching.live.get(timer.client_id)
         if timer.action == "cancel":
             if old is not None:
-                self._finish(old, OrderState.CANCELED, ts, "cancelled")
+                matching.finish(old, OrderState.CANCELED, ts, "cancelled")
         elif timer.action == "place":
-            self._arrive(self._orders[timer.client_id], ts)
+            matching.arrive(matching.orders[timer.client_id], ts)
         elif timer.order is not None:
-            new = self._orders[timer.order.client_id]
+            new = matching.orders[timer.order.client_id]
             if old is None:
-                self._finish(new, OrderState.REJECTED, ts, f"{timer.client_id} is no longer open")
+                reason = f"{timer.client_id} is no longer open"
+                matching.finish(new, OrderState.REJECTED, ts, reason)
                 return
-            self._finish(old, OrderState.CANCELED, ts, f"replaced by {new.order.client_id}")
-            self._arrive(new, ts)
+            matching.finish(old, OrderState.CANCELED, ts, f"replaced by {new.order.client_id}")
+            matching.arrive(new, ts)
 
     # --- requests ---
 
     def _refuse_unfit(self, order: Order) -> None:
         """OrderRefusedError where the order can never be valid."""
-        index = self._index.get(order.instrument, -1)
-        price = order.price if order.type is OrderType.LIMIT else 1
-        spot = index >= 0 and self.catalog.instruments[index].kind is Kind.SPOT
-        gtd = order.time_in_force is TimeInForce.GTD
-        wrong = (
-            (self._failed, _FAILED),
-            (
-                not 0 < len(order.client_id) <= LONGEST_ID,
-                f"a client id has 1 to {LONGEST_ID} characters",
-            ),
-            (
-                order.client_id in self._orders or order.client_id in self._told.ended,
-                "this client id was used before",
-            ),
-            (index < 0, "no such instrument is traded here"),
-            (order.size <= 0, "the size must be above 0 lots"),
-            (order.side not in (Side.BUY, Side.SELL), "the side must be BUY or SELL"),
-            (price is None or price <= 0, "a limit order needs a price above 0 ticks"),
-            (
-                order.type is OrderType.MARKET and order.price is not None,
-                "a market order has no price",
-            ),
-            ((price or 1) * order.size >= PRODUCT_LIMIT, "price x size is too large"),
-            (order.reduce_only and spot, "reduce-only needs a position, and spot has none"),
-            (
-                order.post_only
-                and (order.type is OrderType.MARKET or order.time_in_force in _AT_ONCE),
-                "a post-only order must be able to rest",
-            ),
-            (gtd and order.expires <= 0, "a GTD order needs the time at which it expires"),
-            (gtd and order.type is OrderType.MARKET, "a market order cannot wait until a time"),
-            (
-                self._in_flight >= 4 * self.shape.max_open_orders,
-                "too many requests are on their way; wait for the reports",
-            ),
-        )
-        for refused, reason in wrong:
-            if refused:
-                raise OrderRefusedError(f"order {order.client_id} on {order.instrument}: {reason}")
+        if self._failed:
+            raise requests.refuse(order, _FAILED)
+        if order.client_id in self.matching.orders or order.client_id in self._told.ended:
+            raise requests.refuse(order, "this client id was used before")
+        index = self.matching.index.get(order.instrument, -1)
+        instrument = self.catalog.instruments[index] if index >= 0 else None
+        if reason := requests.unfit(order, instrument):
+            raise requests.refuse(order, reason)
+        if self.in_flight >= 4 * self.shape.max_open_orders:
+            raise requests.refuse(order, "too many requests are on their way; wait for the reports")
 
     def _known(self, client_id: str, instrument: str) -> None:
         report = self._report_of(client_id)
@@ -288,310 +262,20 @@ class Engine:
             reason = _FAILED if self._failed else "no such order is known"
             raise OrderRefusedError(f"order {client_id} on {instrument}: {reason}")
 
-    def _latency(self, way: str, event: str, base: int) -> int:
-        jitter = self.shape.latency_jitter
-        if not jitter or not base:
-            return base
-        draw = generator(self.shape.seed, f"venue.{way}", event).random()
-        return int(base * (1.0 + jitter * (2.0 * float(draw) - 1.0)))
-
     def _arrival(self, event: str, ts: int) -> int:
-        sent = ts + self._latency("entry", event, self.shape.entry_latency_ns)
-        return max(sent, self._last_arrival, self.now)
+        sent = ts + self.matching.latency("entry", event, self.shape.entry_latency_ns)
+        return max(sent, self.last_arrival, self.now)
 
     def _accept(self, request: Requested) -> None:
-        if self._log is not None:
-            at = self._log.append([request])
-            self._told.framed(at, 1, len(self._told.due) + 1)
-        self._take_in(request)
+        """Log a request; it exists from here on, and is on its way."""
+        if self._keeping is not None:
+            self._keeping.accept(request)
+        self.last_arrival = max(self.last_arrival, request.arrival)
+        self.matching.said = max(self.matching.said, request.ts)
+        if request.order is not None:
+            self.matching.register(request.order, request.ts)
         self._send(request)
 
-    def _take_in(self, request: Requested) -> None:
-        """The order exists from here on."""
-        self._last_arrival = max(self._last_arrival, request.arrival)
-        self._said = max(self._said, request.ts)
-        if self._log is not None:
-            self._requests.append(request)
-        order = request.order
-        if order is None:
-            return
-        index = self._index.get(order.instrument, -1)
-        self._numbers += 1
-        working = Working(
-            order=order,
-            index=index,
-            placed=request.ts,
-            number=self._numbers,
-            response=self._latency("response", order.client_id, self.shape.response_latency_ns),
-            report=OrderReport(
-                sequence=0,
-                client_id=order.client_id,
-                instrument=order.instrument,
-                state=OrderState.SENT,
-                filled=0,
-                ts=request.ts,
-            ),
-        )
-        self._orders[order.client_id] = working
-        self._live[order.client_id] = working
-
     def _send(self, request: Requested) -> None:
-        self._in_flight += 1
-        self._set_timer(request.arrival, request)
-
-    def _set_timer(self, ts: int, what: Requested | Working) -> None:
-        self._numbers += 1
-        heapq.heappush(self._timers, (ts, self._numbers, what))
-
-    # --- what happens to an order ---
-
-    def _arrive(self, working: Working, ts: int) -> None:
-        """The order reaches the book."""
-        order = working.order
-        size = order.size
-        if order.reduce_only:
-            size = min(size, self._reducible(order))
-        plan = self.desk.plan(working, size)
-        reason = (
-            self._untimely(order, ts)
-            or ("reduce-only: there is nothing to reduce" if not size else "")
-            or self.desk.objection(working, plan)
-            or funds.objection(self.accounts, self.desk, self.shape, working, plan.levels, size)
-        )
-        if reason:
-            self._finish(working, OrderState.REJECTED, ts, reason)
-            return
-        self._report(working, OrderState.NEW, ts)
-        if order.time_in_force is TimeInForce.FOK and plan.size < size:
-            self._finish(working, OrderState.CANCELED, ts, "FOK: not all of it can be filled")
-            return
-        self.desk.take(working, plan)
-        for price, lots in plan.levels:
-            self._book(working, price, lots, False, ts)
-        if working.report.state.final:
-            return
-        reason = self.desk.why_not_rest(working, plan)
-        if not reason and order.reduce_only and not self._reducible(order):
-            reason = "reduce-only: there is nothing left to reduce"
-        if reason:
-            self._finish(working, OrderState.CANCELED, ts, reason)
-            return
-        self.desk.rest(working, self._open_size(working))
-        if order.time_in_force is TimeInForce.GTD:
-            self._set_timer(order.expires, working)
-
-    def _untimely(self, order: Order, ts: int) -> str:
-        if order.accept_until and ts > order.accept_until:
-            return "too late"
-        if order.time_in_force is TimeInForce.GTD and order.expires <= ts:
-            return "it had expired before it arrived"
-        return ""
-
-    def _reducible(self, order: Order) -> int:
-        """Lots that an order can take off the position."""
-        held = self.accounts.lots(order.instrument)
-        return max(0, -held * order.side.sign)
-
-    def _open_size(self, working: Working) -> int:
-        left = working.order.size - working.filled
-        return min(left, self._reducible(working.order)) if working.order.reduce_only else left
-
-    def _fill_resting(self, working: Working, lots: int, ts: int) -> None:
-        """The market came to one of our resting orders."""
-        if working.report.state.final:
-            return  # an earlier fill of the same row left it nothing to reduce
-        order = working.order
-        lots = min(lots, self._open_size(working))
-        price = order.price or 0
-        instrument = self.catalog.instruments[working.index]
-        if instrument.kind is Kind.SPOT and order.side is Side.BUY:
-            # Each partial fill rounds its fee up by itself, which may pass what was set aside.
-            needed = funds.purchase(instrument, price, lots, self.shape.maker_fee_ppm)
-            if needed > self.accounts.balances.get(instrument.settle_asset, 0):
-                self._finish(working, OrderState.CANCELED, ts, "insufficient balance for its fee")
-                return
-        self._book(working, price, lots, True, ts)
-        if not working.report.state.final:
-            self.desk.resize(working, self._open_size(working))
-
-    def _book(self, working: Working, price: int, lots: int, maker: bool, ts: int) -> None:
-        """One fill: into the accounts, to the node, and its effect on reduce-only orders."""
-        order = working.order
-        instrument = self.catalog.instruments[working.index]
-        value = instrument.value(price, lots)
-        rate = self.shape.maker_fee_ppm if maker else self.shape.taker_fee_ppm
-        fee = money.fee(value, rate)
-        sequence = len(self._told.due) + 1
-        fill = Fill(
-            sequence=sequence,
-            fill_id=f"{sequence}",
-            client_id=order.client_id,
-            instrument=order.instrument,
-            side=order.side,
-            price=price,
-            size=lots,
-            fee=fee,
-            fee_asset=instrument.settle_asset,
-            maker=maker,
-            ts=ts,
-        )
-        self.accounts.book(instrument, order.side, lots, value, fee)
-        working.filled += lots
-        self._tell(fill, working, ts)
-        if working.filled >= order.size:
-            self._finish(working, OrderState.FILLED, ts, "")
-        else:
-            self._report(working, OrderState.PARTIALLY_FILLED, ts)
-        if instrument.kind is not Kind.SPOT:
-            self._refit(working.index, ts)
-
-    def _refit(self, index: int, ts: int) -> None:
-        """The position changed: reduce-only orders never stand for more than it."""
-        for other in self.desk.reduce_only(index):
-            size = self._open_size(other)
-            if size:
-                self.desk.resize(other, size)
-            else:
-                self._finish(
-                    other, OrderState.CANCELED, ts, "reduce-only: there is nothing left to reduce"
-                )
-
-    # --- reports ---
-
-    def _finish(self, working: Working, state: OrderState, ts: int, reason: str) -> None:
-        self.desk.leave(working)
-        del self._live[working.order.client_id]
-        self._report(working, state, ts, reason)
-
-    def _report(self, working: Working, state: OrderState, ts: int, reason: str = "") -> None:
-        report = OrderReport(
-            sequence=len(self._told.due) + 1,
-            client_id=working.order.client_id,
-            instrument=working.order.instrument,
-            state=state,
-            filled=working.filled,
-            ts=ts,
-            reason=reason,
-        )
-        working.report = report
-        self._tell(report, working, ts)
-
-    def _tell(self, report: Report, working: Working, ts: int) -> None:
-        last = self._told.due[-1] if self._told.due else 0
-        due = max(ts + working.response, last)
-        self._keep(report, due)
-        if self._log is not None:
-            self._batch.append(Reported(report=report, due=due))
-
-    def _keep(self, report: Report, due: int) -> None:
-        self._told.keep(report, due)
-        self._said = max(self._said, report.ts)
-
-    # --- to and from the log ---
-
-    def _mark(self) -> None:
-        """Write a checkpoint when one is due, and let go of what has come to an end."""
-        log, opened = self._log, self._opened
-        if log is None or opened is None or self._told.unmarked < log.mark_every:
-            return
-        live = self._live
-        requests = standing.concerning(self._requests, live)
-        state = standing.Standing(
-            opened=opened,
-            said=self._said,
-            last_arrival=self._last_arrival,
-            balances=standing.balances_of(self.accounts),
-            positions=standing.positions_of(self.accounts),
-            requests=requests,
-            live=[(working.filled, working.report) for working in live.values()],
-        )
-        ended = [w.report for name, w in self._orders.items() if name not in live]
-        self._told.unmarked = 0
-        if log.mark(self._told.past(ended), state):
-            self._told.archive(ended, log.end)
-            self._requests = requests
-            self._orders = dict(live)
-
-    def _restore(self, log: Log) -> int:
-        """Take over the newest checkpoint; returns the byte of the log to go on from."""
-        marks = log.take_marks()
-        try:
-            pasts = [msgspec.msgpack.decode(mark.past, type=Past) for mark in marks]
-            state = msgspec.msgpack.decode(marks[-1].state, type=standing.Standing)
-        except (IndexError, msgspec.MsgspecError):  # there is none, or it is of another version
-            log.forget_marks()
-            return 0
-        self._told.restore(pasts, marks[-1].end)
-        self._opened = state.opened
-        self.accounts = standing.accounts_of(state.balances, state.positions)
-        for request in state.requests:
-            self._take_in(request)
-        for filled, report in state.live:
-            working = self._live[report.client_id]
-            working.filled, working.report = filled, report
-        self._said, self._last_arrival = state.said, state.last_arrival
-        return marks[-1].end
-
-    def _open(self, log: Log) -> None:
-        """Take over what the log holds, then open for business."""
-        begin = self._restore(log)
-        known = {i.name: i for i in self._opened.instruments} if self._opened else {}
-        for at, entries in log.frames(begin, log.end):
-            self._told.framed(at, len(entries), len(self._told.due) + 1)
-            for entry in entries:
-                if isinstance(entry, Reported):
-                    self._fold(entry, known)
-                elif isinstance(entry, Requested):
-                    self._take_in(entry)
-                else:
-                    if self._opened is None:
-                        self.accounts = Accounts(entry.shape.balances)
-                    self._opened = entry
-                    known = {i.name: i for i in entry.instruments}
-        self.now = self._said
-        self._must_fit(log, known)
-        for request in self._requests:
-            self._resume(request)
-        here = Opened(shape=self.shape, instruments=self.catalog.instruments)
-        if self._opened != here:
-            self._told.framed(log.append([here]), 1, len(self._told.due) + 1)
-            self._opened = here
-        self._mark()
-
-    def _fold(self, entry: Reported, known: Mapping[str, Instrument]) -> None:
-        report = entry.report
-        working = self._orders[report.client_id]
-        self._keep(report, entry.due)
-        if isinstance(report, Fill):
-            instrument = known[report.instrument]
-            value = instrument.value(report.price, report.size)
-            self.accounts.book(instrument, report.side, report.size, value, report.fee)
-            working.filled += report.size
-        else:
-            working.report = report
-            if report.state.final:
-                del self._live[report.client_id]
-
-    def _must_fit(self, log: Log, known: Mapping[str, Instrument]) -> None:
-        """What is open must be tradable in the same increments as before."""
-        needed = {working.order.instrument for working in self._live.values()}
-        for name in sorted(needed | set(self.positions())):
-            if name not in self._index or self.catalog.by_name[name] != known[name]:
-                raise StoreError(
-                    f"venue log {log.path}: orders or positions are open in {name}, which the "
-                    "market data lacks or has with other increments; use that run's data or a "
-                    "new log"
-                )
-
-    def _resume(self, request: Requested) -> None:
-        """Put an order back where it stood, or on its way. Its place in the queue is lost."""
-        if request.order is not None:
-            working = self._orders[request.order.client_id]
-            if working.report.state is OrderState.SENT:
-                self._send(request)
-            elif not working.report.state.final:
-                self.desk.rest(working, self._open_size(working), queue=kernels.FAR_BACK)
-                if working.order.time_in_force is TimeInForce.GTD:
-                    self._set_timer(working.order.expires, working)
-        elif request.client_id in self._live:
-            self._send(request)
+        self.in_flight += 1
+        self.matching.set_timer(request.arrival, request)

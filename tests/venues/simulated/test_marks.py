@@ -63,10 +63,10 @@ def stands(engine: Engine) -> tuple[object, ...]:
     """What a restart puts back."""
     timers = [
         (ts, what if isinstance(what, Requested) else what.order)
-        for ts, _, what in sorted(engine._timers, key=lambda timer: timer[:2])
+        for ts, _, what in sorted(engine.matching.timers, key=lambda timer: timer[:2])
     ]
     queues = [[(w.order, w.filled, w.slot, w.response) for w in q] for q in engine.desk._queues]
-    return timers, queues, engine.now, engine._last_arrival, engine._in_flight
+    return timers, queues, engine.now, engine.last_arrival, engine.in_flight
 
 
 def live(engine: Engine, rows: Raw, asked: list[Wish], begin: int) -> None:

@@ -1,0 +1,243 @@
+"""The life of an order at the exchange: it arrives, takes, rests, is filled, and ends.
+
+Everything that happens makes a report; the reports are the truth that the log keeps.
+"""
+
+import heapq
+
+from seawall.core import money
+from seawall.core.events import Side
+from seawall.core.instruments import Catalog, Kind
+from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report, TimeInForce
+from seawall.core.randomness import generator
+from seawall.venues.simulated import funds
+from seawall.venues.simulated.accounts import Accounts
+from seawall.venues.simulated.desk import Desk, Plan, Working
+from seawall.venues.simulated.log import Reported, Requested
+from seawall.venues.simulated.shape import VenueShape
+from seawall.venues.simulated.told import Told
+
+Timer = Requested | Working
+
+
+class Matching:
+    """Orders, accounts and the desk, and what they do to each other.
+
+    Args:
+        told: where reports are kept. logged: whether they are collected for a log.
+
+    Attributes:
+        orders: all, less those that the last checkpoint ended. live: the open ones.
+        timers: (ns UTC, number, what is due), a heap.
+        said: ns UTC, the latest time of any request or report.
+        batch: reports that the log does not hold yet.
+    """
+
+    def __init__(self, catalog: Catalog, shape: VenueShape, told: Told, logged: bool) -> None:
+        self.catalog = catalog
+        self.shape = shape
+        self.accounts = Accounts(shape.balances)
+        self.desk = Desk(catalog, shape)
+        self.index = {
+            i.name: k for k, i in enumerate(catalog.instruments) if i.name in catalog.primary
+        }
+        self.orders: dict[str, Working] = {}
+        self.live: dict[str, Working] = {}
+        self.timers: list[tuple[int, int, Timer]] = []
+        self.said = 0
+        self.batch: list[Reported] = []
+        self._told = told
+        self._logged = logged
+        self._numbers = 0
+
+    def latency(self, way: str, event: str, base: int) -> int:
+        """Ns that a message takes; one draw for each event."""
+        jitter = self.shape.latency_jitter
+        if not jitter or not base:
+            return base
+        draw = generator(self.shape.seed, f"venue.{way}", event).random()
+        return int(base * (1.0 + jitter * (2.0 * float(draw) - 1.0)))
+
+    def register(self, order: Order, ts: int) -> None:
+        """The order exists from here on; it has not arrived."""
+        self._numbers += 1
+        working = Working(
+            order=order,
+            index=self.index.get(order.instrument, -1),
+            placed=ts,
+            number=self._numbers,
+            response=self.latency("response", order.client_id, self.shape.response_latency_ns),
+            report=OrderReport(
+                sequence=0,
+                client_id=order.client_id,
+                instrument=order.instrument,
+                state=OrderState.SENT,
+                filled=0,
+                ts=ts,
+            ),
+        )
+        self.orders[order.client_id] = working
+        self.live[order.client_id] = working
+
+    def set_timer(self, ts: int, what: Timer) -> None:
+        """`what` is due at `ts`."""
+        self._numbers += 1
+        heapq.heappush(self.timers, (ts, self._numbers, what))
+
+    # --- arrival ---
+
+    def arrive(self, working: Working, ts: int) -> None:
+        """The order reaches the book."""
+        order = working.order
+        size = self.open_size(working)
+        plan = self.desk.plan(working, size)
+        reason = (
+            self._untimely(order, ts)
+            or ("reduce-only: there is nothing to reduce" if not size else "")
+            or self.desk.objection(working, plan)
+            or funds.objection(self.accounts, self.desk, self.shape, working, plan.levels, size)
+        )
+        if reason:
+            self.finish(working, OrderState.REJECTED, ts, reason)
+            return
+        self._report(working, OrderState.NEW, ts)
+        self._execute(working, plan, size, ts)
+
+    def _execute(self, working: Working, plan: Plan, size: int, ts: int) -> None:
+        """Take what the plan found; what is left rests or ends."""
+        order = working.order
+        if order.time_in_force is TimeInForce.FOK and plan.size < size:
+            self.finish(working, OrderState.CANCELED, ts, "FOK: not all of it can be filled")
+            return
+        self.desk.take(working, plan)
+        for price, lots in plan.levels:
+            self._book(working, price, lots, False, ts)
+        if working.report.state.final:
+            return
+        reason = self.desk.why_not_rest(working, plan)
+        if not reason and order.reduce_only and not self._reducible(order):
+            reason = "reduce-only: there is nothing left to reduce"
+        if reason:
+            self.finish(working, OrderState.CANCELED, ts, reason)
+            return
+        self.desk.rest(working, self.open_size(working))
+        if order.time_in_force is TimeInForce.GTD:
+            self.set_timer(order.expires, working)
+
+    def _untimely(self, order: Order, ts: int) -> str:
+        if order.accept_until and ts > order.accept_until:
+            return "too late"
+        if order.time_in_force is TimeInForce.GTD and order.expires <= ts:
+            return "it had expired before it arrived"
+        return ""
+
+    def _reducible(self, order: Order) -> int:
+        """Lots that an order can take off the position."""
+        held = self.accounts.lots(order.instrument)
+        return max(0, -held * order.side.sign)
+
+    def open_size(self, working: Working) -> int:
+        """Lots that an order may still fill."""
+        left = working.order.size - working.filled
+        return min(left, self._reducible(working.order)) if working.order.reduce_only else left
+
+    def reopen(self, working: Working, queue: int) -> None:
+        """After a restart: an open order rests again, with so many lots before it."""
+        self.desk.rest(working, self.open_size(working), queue)
+        if working.order.time_in_force is TimeInForce.GTD:
+            self.set_timer(working.order.expires, working)
+
+    # --- fills ---
+
+    def fill_resting(self, working: Working, lots: int, ts: int) -> None:
+        """The market came to one of our resting orders."""
+        if working.report.state.final:
+            return  # an earlier fill of the same row left it nothing to reduce
+        order = working.order
+        lots = min(lots, self.open_size(working))
+        price = order.price or 0
+        instrument = self.catalog.instruments[working.index]
+        if instrument.kind is Kind.SPOT and order.side is Side.BUY:
+            # Each partial fill rounds its fee up by itself, which may pass what was set aside.
+            needed = funds.purchase(instrument, price, lots, self.shape.maker_fee_ppm)
+            if needed > self.accounts.balances.get(instrument.settle_asset, 0):
+                self.finish(working, OrderState.CANCELED, ts, "insufficient balance for its fee")
+                return
+        self._book(working, price, lots, True, ts)
+        if not working.report.state.final:
+            self.desk.resize(working, self.open_size(working))
+
+    def _book(self, working: Working, price: int, lots: int, maker: bool, ts: int) -> None:
+        """One fill: into the accounts, to the node, and its effect on reduce-only orders."""
+        order = working.order
+        instrument = self.catalog.instruments[working.index]
+        value = instrument.value(price, lots)
+        rate = self.shape.maker_fee_ppm if maker else self.shape.taker_fee_ppm
+        fee = money.fee(value, rate)
+        sequence = len(self._told.due) + 1
+        fill = Fill(
+            sequence=sequence,
+            fill_id=f"{sequence}",
+            client_id=order.client_id,
+            instrument=order.instrument,
+            side=order.side,
+            price=price,
+            size=lots,
+            fee=fee,
+            fee_asset=instrument.settle_asset,
+            maker=maker,
+            ts=ts,
+        )
+        self.accounts.book(instrument, order.side, lots, value, fee)
+        working.filled += lots
+        self._tell(fill, working, ts)
+        if working.filled >= order.size:
+            self.finish(working, OrderState.FILLED, ts, "")
+        else:
+            self._report(working, OrderState.PARTIALLY_FILLED, ts)
+        if instrument.kind is not Kind.SPOT:
+            self._refit(working.index, ts)
+
+    def _refit(self, index: int, ts: int) -> None:
+        """The position changed: reduce-only orders never stand for more than it."""
+        for other in self.desk.reduce_only(index):
+            size = self.open_size(other)
+            if size:
+                self.desk.resize(other, size)
+            else:
+                self.finish(
+                    other, OrderState.CANCELED, ts, "reduce-only: there is nothing left to reduce"
+                )
+
+    # --- reports ---
+
+    def finish(self, working: Working, state: OrderState, ts: int, reason: str) -> None:
+        """Nothing more happens to the order."""
+        self.desk.leave(working)
+        del self.live[working.order.client_id]
+        self._report(working, state, ts, reason)
+
+    def _report(self, working: Working, state: OrderState, ts: int, reason: str = "") -> None:
+        report = OrderReport(
+            sequence=len(self._told.due) + 1,
+            client_id=working.order.client_id,
+            instrument=working.order.instrument,
+            state=state,
+            filled=working.filled,
+            ts=ts,
+            reason=reason,
+        )
+        working.report = report
+        self._tell(report, working, ts)
+
+    def _tell(self, report: Report, working: Working, ts: int) -> None:
+        last = self._told.due[-1] if self._told.due else 0
+        due = max(ts + working.response, last)
+        self.keep(report, due)
+        if self._logged:
+            self.batch.append(Reported(report=report, due=due))
+
+    def keep(self, report: Report, due: int) -> None:
+        """A report was made; it reaches the node at `due`."""
+        self._told.keep(report, due)
+        self.said = max(self.said, report.ts)
