@@ -12,7 +12,7 @@ from seawall.core.instruments import Instrument
 from seawall.core.intents import AnyIntent, Approved, Refused
 from seawall.core.orders import Fill, Order, OrderState
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
@@ -22,14 +22,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
 
 
 class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
-    """A run begins, or begins again after a crash. Carries what the folds need to stand alone."""
+    """A run begins, or begins again after a crash. Carries what the folds need to stand alone.
+
+    Attributes:
+        settings: SHA-256 of the settings that change results. values: themselves, as JSON.
+        taped: rows that its tape held before this run. first: the same when trading began, with
+            the rows of the past that it looked back on; -1 where an older version did not say.
+    """
 
     run: str
     mode: str
     seed: int
-    settings: str  # SHA-256 of the settings that change results
+    settings: str
     numeraire: str
     instruments: tuple[Instrument, ...]
+    values: str = ""
+    taped: int = -1
+    first: int = -1
 
 
 class Deposited(Record, frozen=True, kw_only=True, tag="deposited"):

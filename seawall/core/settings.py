@@ -369,7 +369,11 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the settings that change results.
+        """SHA-256 (hex) over the settings that change results, as `canonical` writes them."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """The settings that change results, as JSON with sorted keys.
 
         Left out: where things lie (data_dir, api, the tape's folder, the golden set's file, the
         venue's address), how fast a tape is played, and the profile's name (its values are in).
@@ -383,8 +387,7 @@ class Settings(BaseSettings):
             ("venue", "url"),
         ):
             del values[section][name]
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)

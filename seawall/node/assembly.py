@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from seawall.core.clock import MILLISECOND, MINUTE, SECOND, SystemClock, TapeClock
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
@@ -25,7 +27,13 @@ if TYPE_CHECKING:
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
     from seawall.venues.simulated.client import RemoteVenue
+    from seawall.venues.simulated.recorded import RecordedVenue
     from seawall.venues.simulated.venue import SimulatedVenue
+
+    AnyExchange = SimulatedVenue | RemoteVenue | RecordedVenue
+    Exchange = Callable[
+        [Settings, Catalog, dict[str, int], TapeClock, Path | None, int], AnyExchange
+    ]
 
 HISTORY = 15 * MINUTE  # of the simulated market before a run, so that the agents have seen some
 SHARE = 0.5  # of the position cap that one instrument is given at full strength
@@ -129,9 +137,14 @@ def build(
     real_time: SystemClock | None = None,
     tape: "TapeWriter | None" = None,
     commands: Commands | None = None,
+    exchange: "Exchange | None" = None,
     **about: Any,
 ) -> "Node":
-    """A node on these ports; its folds are brought in step with the journal first."""
+    """A node on these ports; its folds are brought in step with the journal first.
+
+    Args:
+        exchange: opens what answers the orders; None: the exchange of the settings.
+    """
     from seawall.node.action import Books
     from seawall.node.node import Node, Ports
     from seawall.risk.breakers import configured
@@ -152,7 +165,8 @@ def build(
     recorder = Recorder(journal, books.folds)
     deposits = deposits_of(settings, catalog)
     now = TapeClock()
-    venue = venue_of(settings, catalog, deposits, now, venue_log, books.orders.sequence)
+    opened = exchange or venue_of
+    venue = opened(settings, catalog, deposits, now, venue_log, books.orders.sequence)
     traded = traded_of(settings, catalog, deposits)
     perception.gating.restore(books.models, books.sources)
     perception.tell()
@@ -165,6 +179,9 @@ def build(
         settings=settings.fingerprint(),
         numeraire=perception.market.numeraire,
         instruments=catalog.instruments,
+        values=settings.canonical(),
+        taped=tape.rows if tape is not None else 0,
+        first=tape.rows if tape is not None else 0,
     )
     ports = Ports(feed, venue, venue, recorder, publisher, now, real_time, tape, commands)
     return Node(ports, perception, action, started, deposits, **about)
@@ -391,6 +408,7 @@ def paper(
             )
         if name == "simulated":
             node.warm(feed.history(clock.now()))
+            node.started = msgspec.structs.replace(node.started, first=tape.rows)
         stack.pop_all()
         return node
 
