@@ -23,7 +23,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
 
     panel: (n, sources, PANEL_WIDTH). factor: (n, 3). barred: (n,) bits. ts: (n,). member:
     (sources,).
-    accused: source → ns UTC of the first suspicion.
+    accused: source → ns UTC of the first suspicion. doubted: not accused, but under suspicion.
     """
 
     now: int
@@ -34,6 +34,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     member: NDArray[np.uint8]
     vpin: float
     accused: dict[str, int]
+    doubted: frozenset[str] = frozenset()
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):

@@ -149,7 +149,8 @@ class Gating:
 
     def _view(self, at: int, now: int, vpin: float, accused: dict[str, int]) -> Review:
         rows = self._rows(at)
-        slots = len(self.groups[at].sources)
+        names = self.groups[at].sources
+        slots = len(names)
         return Review(
             now=now,
             panel=np.ascontiguousarray(self.window.panel[at][rows][:, :slots]),
@@ -159,6 +160,7 @@ class Gating:
             member=self.member[at, :slots].copy(),
             vpin=vpin,
             accused=accused,
+            doubted=frozenset(s for s in names if self.sources[s].since and s not in accused),
         )
 
     def _judge(self, at: int, now: int) -> dict[str, tuple[float, str, float, float]]:

@@ -3,6 +3,7 @@ certificate.
 """
 
 import math
+from collections.abc import Collection
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from seawall.gating.corridor import Bounded, corridor
 from seawall.gating.figures import Figures, Review
 from seawall.gating.model import Model, Models, Shelf, matrix, plain, vector
 from seawall.gating.reference import LEAST_ROWS, LOOK, Reference, Rule
+from seawall.gating.relearning import Step, Steps
 from seawall.gating.residuals import Residuals
 
 Array = NDArray[np.float64]
@@ -82,6 +84,7 @@ class Group:
         self.reference: Reference | None = None
         self.model: Model | None = None
         self.shelf = Shelf()
+        self.steps = Steps()
         self.bound = Bound(np.zeros(WIDTH))
         self.residuals: Residuals | None = None
         self.figures = Figures()
@@ -191,6 +194,8 @@ class Group:
         step = np.abs(window.mean - vector(model.mean))
         self.bound.advance(self.shape.rate, window.mean, window.reach, step, learned, alike)
         self.model = self._next(seen, model, window, rows, learned)
+        if learned:
+            self.steps.keep(self._step(seen, member, window.mean))
         inside = self._inside(seen.now)
         self.bound.hold(vector(self.model.mean), inside)
         self.model = self._bounded(self.model)
@@ -249,6 +254,7 @@ class Group:
         self.model = start(reference, now)
         self.shelf = Shelf()
         self.shelf.keep(self.model)
+        self.steps = Steps()
         self.bound = Bound(reference.mean)
         self.residuals = Residuals(reference, self._seed)
 
@@ -369,19 +375,22 @@ class Group:
         reason: str,
         corroboration: float,
         honest: Array | None = None,
+        accused: Collection[str] = (),
     ) -> list[AnyRecord]:
         """Back to the newest checkpoint before `suspicion`, or to the reference itself.
 
-        Where `honest` is given, the window's location without the accused, as many updates as have
-        been made since are made again toward it: what the others said is not lost.
+        Where `honest` is given, the window's location without the accused, the updates made since
+        are made again without them: what the others said is not lost.
         """
         reference, model = self._known(), self._model()
         earlier = self.shelf.before(suspicion)
         target = earlier or start(reference, 0)
         mean = vector(target.mean)
         if honest is not None:
-            again = 1.0 - (1.0 - self.shape.rate) ** max(0, model.updates - target.updates)
-            mean = mean + again * (honest - mean)
+            made = model.updates - target.updates
+            mean = self.steps.again(mean, target.ts, made, self.shape.rate, accused, honest)
+        else:
+            self.steps.forget(target.ts)
         self.bound.roll_back(vector(model.mean) - mean)
         self.bound.hold(mean, np.full(WIDTH, math.inf))
         self.model = self._bounded(
@@ -416,7 +425,18 @@ class Group:
             return []
         words = f"{', '.join(sorted(seen.accused))} rejected"
         honest = figures.located(seen, kept, self._known())
-        return self.roll_back(seen.now, since, words, corroboration, honest)
+        return self.roll_back(seen.now, since, words, corroboration, honest, seen.accused)
+
+    def _step(self, seen: Review, member: NDArray[np.uint8], location: Array) -> Step:
+        """What is learned now, and what it would be without those in doubt."""
+        kept = member.copy()
+        for slot, name in enumerate(self.sources):
+            if name in seen.doubted:
+                kept[slot] = 0
+        without = None
+        if int(member.sum()) > int(kept.sum()) >= 3:
+            without = figures.located(seen, kept, self._known())
+        return Step(seen.now, location, seen.doubted, without)
 
     def _breakers(self, now: int) -> None:
         """anchor_anomaly and kl_divergence: hold learning until it is known whose move it is.
