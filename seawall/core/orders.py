@@ -12,6 +12,29 @@ class OrderType(StrEnum):
 
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"  # waits for its trigger, then a market order
+    STOP_LIMIT = "stop_limit"  # waits for its trigger, then a limit order
+    TRAILING_STOP = "trailing_stop"  # a stop whose trigger follows the market; then a market order
+
+    @property
+    def waits(self) -> bool:
+        """The order has a trigger, and is not in the book before it was met."""
+        return self in _WAITING
+
+    @property
+    def priced(self) -> bool:
+        """The order has a limit price."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+
+_WAITING = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+
+
+class TriggerBy(StrEnum):
+    """Which price a trigger watches."""
+
+    LAST = "last"  # of the last trade
+    MARK = "mark"  # the venue's mark price
 
 
 class TimeInForce(StrEnum):
@@ -63,17 +86,34 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 }
 
 
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What a waiting order waits for: a buy until the price is at or above it, a sell at or below.
+
+    Attributes:
+        price: ticks, the stop price. Of a TRAILING_STOP the activation price: it follows the market
+            from there on; 0 follows it at once.
+        trail: ticks that a TRAILING_STOP stays behind the best price it has seen;
+            trail_ppm: the same in millionths of that price. One of the two is above 0.
+    """
+
+    price: int = 0
+    by: TriggerBy = TriggerBy.LAST
+    trail: int = 0
+    trail_ppm: int = 0
+
+
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """A request to a venue.
 
     Attributes:
         client_id: ours, never used twice.
         instrument: its name.
-        size: lots, > 0. price: ticks, None for MARKET.
+        size: lots, > 0. price: ticks, for LIMIT and STOP_LIMIT alone.
         expires: ns UTC of the venue's clock after which a GTD order is dead.
         accept_until: ns UTC of the venue's clock; a request that arrives later must be rejected,
             which is what makes "it never arrived" provable.
         replaces: the client id of the attempt that this one follows, empty if none.
+        trigger: of the types that wait, else None.
     """
 
     client_id: str
@@ -89,6 +129,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     accept_until: int = 0
     replaces: str = ""
     strategy: str = ""
+    trigger: Trigger | None = None
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag="order"):

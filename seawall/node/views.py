@@ -13,7 +13,7 @@ from seawall.core.events import EventKind, Raw, Side
 from seawall.core.frames import Regime
 from seawall.core.instruments import Kind
 from seawall.core.money import text
-from seawall.core.orders import Fill, OrderType
+from seawall.core.orders import Fill
 from seawall.core.records import RunStarted
 from seawall.execution import OrderEntry
 from seawall.node.hostile import shown
@@ -244,7 +244,7 @@ def _order(action: "Action", entry: OrderEntry) -> dict[str, Any]:
         "instrument": order.instrument,
         "side": order.side.name.lower(),
         "type": order.type,
-        "price": None if order.type is OrderType.MARKET else (order.price or 0) * tick,
+        "price": None if order.price is None else order.price * tick,
         "quantity": quantity(action, order.instrument, order.size)[0] if instrument else "",
         "filled": quantity(action, order.instrument, entry.filled)[0] if instrument else "",
         "state": entry.state,

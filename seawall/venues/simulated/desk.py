@@ -10,8 +10,9 @@ import numpy as np
 from seawall.core.events import Side
 from seawall.core.instruments import Catalog
 from seawall.core.ladder import NO_ASK, NO_BID, new_ladders
-from seawall.core.orders import Order, OrderReport, OrderType, TimeInForce
-from seawall.venues.simulated import kernels
+from seawall.core.orders import Order, OrderReport, OrderType, TimeInForce, TriggerBy
+from seawall.venues.simulated import kernels, queue_kernels, stop_kernels
+from seawall.venues.simulated.log import Watched
 from seawall.venues.simulated.shape import VenueShape
 
 MOST_LEVELS = 4096  # one order walks no further; the rest of it finds nothing
@@ -25,6 +26,9 @@ class Working:
         index: of its instrument. placed: ns UTC, when the node sent it. number: by acceptance.
         response: ns that its reports take to the node.
         slot: in the kernels' arrays, -1 while it does not rest.
+        stop: the same of a waiting order, -1 while it does not wait.
+        triggered: it waited, and waits no more.
+        watched: what the log has of its waiting, if anything.
         report: the last one.
     """
 
@@ -36,6 +40,9 @@ class Working:
     report: OrderReport
     filled: int = 0
     slot: int = -1
+    stop: int = -1
+    triggered: bool = False
+    watched: Watched | None = None
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -57,6 +64,20 @@ class Plan(NamedTuple):
     own: Working | None
 
 
+class Happened(NamedTuple):
+    """What a row of the tape did to an order.
+
+    Attributes:
+        lots: filled; of a stop that fired, what a bar grants it, or kernels.UNBOUNDED.
+        price: ticks; of a stop that fired, what triggered it, or where a bar fills it.
+    """
+
+    working: Working
+    lots: int
+    price: int
+    fired: bool
+
+
 class Desk:
     """Resting orders of all instruments, and the books that they rest in."""
 
@@ -73,23 +94,31 @@ class Desk:
             markets=np.zeros(instruments, kernels.MARKET),
             resting=np.zeros(most, kernels.RESTING),
             slots=np.zeros((instruments, most), np.int64),
-            fills=np.zeros((most, 2), np.int64),
+            fills=np.zeros((2 * most, 3), np.int64),
             book_of=book_of,
             half_spread_ppm=shape.half_spread_ppm,
             participation_ppm=shape.participation_ppm,
+            stops=np.zeros(most, stop_kernels.STOP),
+            stop_slots=np.zeros((instruments, most), np.int64),
+            model=np.array([shape.queue], queue_kernels.MODEL),
+            shared=int(shape.share_trades),
         )
         self._walked = np.zeros((MOST_LEVELS, 2), np.int64)
         self._queues: list[list[Working]] = [[] for _ in range(instruments)]
         self._free = list(range(most - 1, -1, -1))
         self._at: dict[int, Working] = {}
+        self._waiting: list[list[Working]] = [[] for _ in range(instruments)]
+        self._free_stops = list(range(most - 1, -1, -1))
+        self._stop_at: dict[int, Working] = {}
 
     def resting(self) -> Iterator[Working]:
         """All resting orders."""
         return (working for queue in self._queues for working in queue)
 
     def reduce_only(self, index: int) -> list[Working]:
-        """Resting reduce-only orders of an instrument."""
-        return [working for working in self._queues[index] if working.order.reduce_only]
+        """Resting and waiting reduce-only orders of an instrument."""
+        both = (*self._queues[index], *self._waiting[index])
+        return [working for working in both if working.order.reduce_only]
 
     def open_lots(self, index: int) -> list[int]:
         """Lots that rest to buy and to sell; reduce-only orders add no exposure."""
@@ -111,8 +140,12 @@ class Desk:
 
     # --- arrival ---
 
-    def plan(self, working: Working, size: int) -> Plan:
-        """What the order would take if it went into the book now; takes nothing."""
+    def plan(self, working: Working, size: int, first: int = 0) -> Plan:
+        """What the order would take if it went into the book now; takes nothing.
+
+        Args:
+            first: ticks; better levels are known to be gone, 0: none.
+        """
         order, index = working.order, working.index
         buys = order.side is Side.BUY
         limit = order.price if order.price is not None else (NO_ASK - 1 if buys else 1)
@@ -123,7 +156,8 @@ class Desk:
         crosses = limit >= ask if buys else limit <= bid != NO_BID
         if not crosses or not size:
             return Plan([], 0, own)
-        count = kernels.walk(self.floor, index, 1 - int(order.side), limit, size, self._walked)
+        side = 1 - int(order.side)
+        count = kernels.walk(self.floor, index, side, first, limit, size, self._walked)
         levels = [(price, lots) for price, lots in self._walked[:count].tolist()]
         return Plan(levels, sum(lots for _, lots in levels), own)
 
@@ -144,7 +178,7 @@ class Desk:
         if market["made_of"] == kernels.VOID or market["building"]:
             return "the book is void: its data has not come or has stopped"
         bid, ask = self.touch(working.index)
-        if order.type is OrderType.MARKET:
+        if not order.type.priced:
             if bid == NO_BID or ask == NO_ASK:
                 return "the book is empty or has one side only"
             if not plan.levels and plan.own is None:
@@ -168,7 +202,7 @@ class Desk:
         order = working.order
         if plan.own is not None:
             return f"it would trade with our own {plan.own.order.client_id}"
-        if order.type is OrderType.MARKET:
+        if not order.type.priced:
             return "the book shows no more size"
         if order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK):
             return f"{order.time_in_force}: what could not be filled at once"
@@ -184,7 +218,9 @@ class Desk:
             queue = int(kernels.queue_ahead(self.floor, working.index, side, price))
         working.slot = self._free.pop()
         self._at[working.slot] = working
-        self.floor.resting[working.slot] = (side, price, size, queue, working.placed)
+        resting = self.floor.resting
+        resting[working.slot] = (side, price, size, working.placed, 0, 0, 0)
+        queue_kernels.arrive(self.floor.model[0], resting[working.slot], queue, 0)
         insort(self._queues[working.index], working, key=lambda other: other.rank)
         self._write(working.index)
 
@@ -192,9 +228,17 @@ class Desk:
         """Lots of a resting order that may still be filled."""
         if working.slot >= 0:
             self.floor.resting[working.slot]["remaining"] = size
+        elif working.stop >= 0:
+            self.floor.stops[working.stop]["remaining"] = size
 
     def leave(self, working: Working) -> None:
-        """Take an order out of the book, if it rests."""
+        """Take an order out of the book, if it rests, or end its waiting."""
+        if working.stop >= 0:
+            self._waiting[working.index].remove(working)
+            del self._stop_at[working.stop]
+            self._free_stops.append(working.stop)
+            working.stop = -1
+            self._write_stops(working.index)
         if working.slot < 0:
             return
         self._queues[working.index].remove(working)
@@ -203,9 +247,86 @@ class Desk:
         working.slot = -1
         self._write(working.index)
 
-    def filled(self, count: int) -> list[tuple[Working, int]]:
-        """What the last row filled: orders and lots."""
-        return [(self._at[slot], lots) for slot, lots in self.floor.fills[:count].tolist()]
+    def happened(self, count: int) -> list[Happened]:
+        """What the last row did, in this order."""
+        return [
+            Happened(self._at[slot], lots, price, False)
+            if slot >= 0
+            else Happened(self._stop_at[-1 - slot], lots, price, True)
+            for slot, lots, price in self.floor.fills[:count].tolist()
+        ]
+
+    # --- waiting ---
+
+    def watched_price(self, working: Working) -> int:
+        """What the order's trigger watches, as it is now; 0 where it is not known."""
+        trigger = working.order.trigger
+        if trigger is not None and trigger.by is TriggerBy.MARK:
+            return self.mark(working.index)
+        return int(self.floor.markets[working.index]["last"])
+
+    def why_not_wait(self, working: Working) -> str:
+        """Why a stop order cannot wait; empty when it can."""
+        order = working.order
+        if not self._free_stops:
+            return "too many open orders"
+        price = self.watched_price(working)
+        if order.trigger is None or order.type is OrderType.TRAILING_STOP or not price:
+            return ""
+        buys = order.side is Side.BUY
+        met = price >= order.trigger.price if buys else price <= order.trigger.price
+        return "it would trigger at once" if met else ""
+
+    def wait(self, working: Working, size: int) -> None:
+        """Let a stop order of `size` lots wait for its trigger; it goes on from what it watched."""
+        order, trigger, watched = working.order, working.order.trigger, working.watched
+        assert trigger is not None
+        trails = order.type is OrderType.TRAILING_STOP
+        working.stop = self._free_stops.pop()
+        self._stop_at[working.stop] = working
+        stop = self.floor.stops[working.stop]
+        stop["waiting"] = 1
+        stop["side"] = int(order.side)
+        stop["by"] = stop_kernels.BY_MARK if trigger.by is TriggerBy.MARK else stop_kernels.BY_LAST
+        stop["trigger"] = 0 if trails else trigger.price
+        stop["remaining"] = size
+        stop["placed"] = working.placed
+        stop["activation"] = trigger.price if trails else 0
+        stop["extreme"] = 0
+        stop["trail"], stop["trail_ppm"] = trigger.trail, trigger.trail_ppm
+        if watched is not None:
+            stop["activation"] = watched.activation
+            stop["extreme"] = watched.extreme
+            if watched.extreme:
+                stop["trigger"] = stop_kernels.trail_level(
+                    int(order.side), watched.extreme, trigger.trail, trigger.trail_ppm
+                )
+        elif price := self.watched_price(working):
+            stop_kernels.follow(stop, price)
+        self._waiting[working.index].append(working)
+        self._write_stops(working.index)
+
+    def watch(self) -> Iterator[Watched]:
+        """What trailing stops have seen since the last time they were asked."""
+        for queue in self._waiting:
+            for working in queue:
+                if working.order.type is not OrderType.TRAILING_STOP:
+                    continue
+                stop = self.floor.stops[working.stop]
+                seen = Watched(
+                    client_id=working.order.client_id,
+                    triggered=False,
+                    activation=int(stop["activation"]),
+                    extreme=int(stop["extreme"]),
+                )
+                if seen != working.watched:
+                    working.watched = seen
+                    yield seen
+
+    def _write_stops(self, index: int) -> None:
+        queue = self._waiting[index]
+        self.floor.stop_slots[index, : len(queue)] = [working.stop for working in queue]
+        self.floor.markets[index]["stops"] = len(queue)
 
     def _write(self, index: int) -> None:
         queue = self._queues[index]

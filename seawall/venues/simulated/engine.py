@@ -215,8 +215,8 @@ class Engine:
             if not filled:
                 break
             ts = max(self.now, int(rows[at - 1]["recv_ts"]))
-            for working, lots in self.desk.filled(filled):
-                self.matching.fill_resting(working, lots, ts)
+            for happened in self.desk.happened(filled):
+                self.matching.meet(happened, ts)
         return int(at)
 
     def _apply(self, timer: Timer, ts: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from seawall.core import money
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
-from seawall.core.orders import OrderType, TimeInForce
+from seawall.core.orders import TimeInForce
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Working
 from seawall.venues.simulated.shape import VenueShape
@@ -29,7 +29,7 @@ def objection(
     instrument = desk.instruments[working.index]
     taken = sum(lots for _, lots in levels)
     at_once = order.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
-    rest = size - taken if order.type is OrderType.LIMIT and not at_once else 0
+    rest = size - taken if order.type.priced and not at_once else 0
     price = order.price or 0
     if instrument.kind is not Kind.SPOT:
         costs = [*levels, (price, rest)] if rest else levels

@@ -9,7 +9,7 @@ from seawall.core.instruments import Instrument
 from seawall.core.orders import Fill, OrderState
 from seawall.venues.simulated import kernels, standing
 from seawall.venues.simulated.accounts import Accounts
-from seawall.venues.simulated.log import Log, Opened, Reported, Requested
+from seawall.venues.simulated.log import Log, Opened, Reported, Requested, Watched
 from seawall.venues.simulated.matching import Matching
 from seawall.venues.simulated.told import Past, Told
 
@@ -45,9 +45,11 @@ class Keeping:
             StoreError: they could not be written.
         """
         batch = self._matching.batch
+        batch += self._matching.desk.watch()
         if batch:
+            reports = sum(isinstance(entry, Reported) for entry in batch)
             at = self._log.append(batch)
-            self._told.framed(at, len(batch), batch[0].report.sequence)
+            self._told.framed(at, len(batch), len(self._told.due) + 1 - reports)
             batch.clear()
         self._mark()
 
@@ -66,6 +68,7 @@ class Keeping:
             positions=standing.positions_of(matching.accounts),
             requests=requests,
             live=[(working.filled, working.report) for working in live.values()],
+            watched=[working.watched for working in live.values() if working.watched],
         )
         ended = [w.report for name, w in matching.orders.items() if name not in live]
         self._told.unmarked = 0
@@ -92,6 +95,8 @@ class Keeping:
                     self._fold(entry, known)
                 elif isinstance(entry, Requested):
                     self._take_in(entry)
+                elif isinstance(entry, Watched):
+                    self._watch(entry)
                 else:
                     if self._opened is None:
                         matching.accounts = Accounts(entry.shape.balances)
@@ -127,6 +132,8 @@ class Keeping:
         for filled, report in state.live:
             working = matching.live[report.client_id]
             working.filled, working.report = filled, report
+        for watched in state.watched:
+            self._watch(watched)
         matching.said, self.last_arrival = state.said, state.last_arrival
         return marks[-1].end
 
@@ -136,6 +143,10 @@ class Keeping:
         self._requests.append(request)
         if request.order is not None:
             self._matching.register(request.order, request.ts)
+
+    def _watch(self, watched: Watched) -> None:
+        working = self._matching.orders[watched.client_id]
+        working.watched, working.triggered = watched, watched.triggered
 
     def _fold(self, entry: Reported, known: Mapping[str, Instrument]) -> None:
         report, matching = entry.report, self._matching

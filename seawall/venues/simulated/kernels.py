@@ -1,7 +1,8 @@
-"""The exchange's compiled half: tape rows into its books, and fills of our resting orders.
+"""The exchange's compiled half: tape rows into its books, fills of our orders, triggers of stops.
 
 The rules are those that were equal fill for fill with hftbacktest: the queue starts at what the
 tick shows, depth rows can only shorten it, trades eat it, and what goes through a price fills it.
+How much of a falling total stood before us is for the queue model to say (see queue_kernels).
 """
 
 from typing import NamedTuple
@@ -11,6 +12,9 @@ from numba import njit
 
 from seawall.core import ladder as books
 from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID
+from seawall.venues.simulated import queue_kernels as queues
+from seawall.venues.simulated import stop_kernels
+from seawall.venues.simulated.stop_kernels import BY_LAST, BY_MARK
 
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_HIGH, BAR_LOW, BAR_CLOSE, DOWN, TICK = range(1, 11)
 END = 2
@@ -18,6 +22,7 @@ BUY, SELL = 0, 1
 VOID, BY_DEPTH, BY_QUOTE, BY_BAR = range(4)  # what a book is made of
 FAR_BACK = 1 << 62  # queue ahead where we cannot see how long it is
 PPM = 1_000_000
+UNBOUNDED = -1  # lots of a stop that takes what the book has
 
 MARKET = np.dtype(
     [
@@ -26,12 +31,16 @@ MARKET = np.dtype(
         ("count", "<i8"),  # our orders resting here
         ("bid", "<i8"),  # the touch of a quote or bar book, to be taken away by the next one
         ("ask", "<i8"),
-        ("high", "<i8"),  # of the bar under way
+        ("open", "<i8"),  # of the bar under way, or of the last one
+        ("high", "<i8"),
         ("low", "<i8"),
+        ("opened", "<i8"),  # ns UTC at which the last bar began
         ("buy_high", "<i8"),  # the span of our resting prices; high below low where there are none
         ("buy_low", "<i8"),
         ("sell_high", "<i8"),
         ("sell_low", "<i8"),
+        ("last", "<i8"),  # ticks of the last trade or close; 0 where there was none
+        ("stops", "<i8"),  # our stop orders waiting here
     ]
 )
 
@@ -40,8 +49,10 @@ RESTING = np.dtype(
         ("side", "<i8"),
         ("price", "<i8"),  # ticks
         ("remaining", "<i8"),  # lots that may still be filled
-        ("queue", "<i8"),  # lots of others that stand before us
         ("placed", "<i8"),  # ns UTC, when the node sent it
+        ("ahead", "<i8"),  # from here on: a PLACE of the queue model
+        ("traded", "<i8"),
+        ("number", "<i8"),
     ]
 )
 
@@ -52,9 +63,15 @@ class Floor(NamedTuple):
     ladders: the venue's own copy of the book, one per instrument.
     markets: (instruments,) of MARKET. resting: (open orders,) of RESTING.
     slots: (instruments, open orders) indices in `resting`, by side, then price, then arrival.
-    fills: (open orders, 2) slot and lots, out: what the last row filled.
+    fills: (2 x open orders, 3), out: what the last row did. Slot, lots and price of a fill; where
+        the slot is negative, stop `-1 - slot` has fired: the lots that a bar grants it, or
+        UNBOUNDED, and the price at which a bar fills it, or that it was triggered at.
     book_of: (instruments, sources) instrument whose venue this source is, else -1.
     half_spread_ppm, participation_ppm: of bar books.
+    stops: (open orders,) of stop_kernels.STOP.
+    stop_slots: (instruments, open orders) indices in `stops`, by arrival.
+    model: (1,) of queue_kernels.MODEL.
+    shared: 1: our orders share the lots of a trade; 0: each meets the whole of it.
     """
 
     ladders: np.ndarray
@@ -65,6 +82,10 @@ class Floor(NamedTuple):
     book_of: np.ndarray
     half_spread_ppm: int
     participation_ppm: int
+    stops: np.ndarray
+    stop_slots: np.ndarray
+    model: np.ndarray
+    shared: int
 
 
 @njit(cache=True)
@@ -73,6 +94,7 @@ def fill(floor, count, slot, lots):
     floor.resting[slot]["remaining"] -= lots
     floor.fills[count, 0] = slot
     floor.fills[count, 1] = lots
+    floor.fills[count, 2] = floor.resting[slot]["price"]
     return count + 1
 
 
@@ -91,12 +113,12 @@ def on_touch(floor, instrument, side, price):
 
 
 @njit(cache=True)
-def on_level(floor, instrument, side, price, size):
-    """The total at a price is `size`: no more than that can stand before us."""
+def on_level(floor, instrument, side, price, before, after):
+    """The total at a price went from `before` to `after`: no more than that stands before us."""
     for k in range(floor.markets[instrument]["count"]):
         order = floor.resting[floor.slots[instrument, k]]
         if order["side"] == side and order["price"] == price:
-            order["queue"] = min(order["queue"], size)
+            queues.on_depth(floor.model[0], order, before, after)
 
 
 @njit(cache=True)
@@ -123,6 +145,7 @@ def void(floor, instrument):
     market["building"] = 0
     market["bid"] = 0
     market["ask"] = 0
+    market["last"] = 0
 
 
 @njit(cache=True)
@@ -138,7 +161,8 @@ def rebuilt(floor, instrument):
         slot = floor.slots[instrument, k]
         order = floor.resting[slot]
         shown = books.size_at(ladder, order["side"], order["price"])
-        order["queue"] = min(order["queue"], shown)
+        order["ahead"] = min(order["ahead"], shown)
+        order["traded"] = 0
         met = ask <= order["price"] if order["side"] == BUY else bid >= order["price"]
         if met and order["remaining"] > 0:
             count = fill(floor, count, slot, order["remaining"])
@@ -152,6 +176,7 @@ def on_depth(floor, instrument, row):
     if market["made_of"] != BY_DEPTH or row["side"] > ASK or row["price"] <= 0 or row["size"] < 0:
         return 0
     side = np.int64(row["side"])
+    before = books.size_at(floor.ladders[instrument], side, row["price"])
     books.put(floor.ladders[instrument], side, row["price"], row["size"])
     if market["building"] == 1:
         return rebuilt(floor, instrument) if row["flags"] & END else 0
@@ -159,7 +184,7 @@ def on_depth(floor, instrument, row):
         pass_crossed(floor, instrument, side, row["price"])
     if market["count"] == 0:
         return 0
-    on_level(floor, instrument, side, row["price"], row["size"])
+    on_level(floor, instrument, side, row["price"], before, row["size"])
     return on_touch(floor, instrument, side, row["price"]) if row["size"] > 0 else 0
 
 
@@ -186,12 +211,10 @@ def on_trade(floor, instrument, row):
         if order["price"] == row["price"]:
             if row["side"] > SELL:
                 continue  # nobody said who took it
-            left = row["size"] - given
-            excess = left - order["queue"]
-            order["queue"] = max(np.int64(0), order["queue"] - left)
+            excess = queues.on_trade(floor.model[0], order, row["size"] - given)
             if excess > 0:
                 lots = min(excess, order["remaining"])
-                given += lots
+                given += lots * floor.shared
                 count = fill(floor, count, slot, lots)
         elif (row["price"] < order["price"]) == (order["side"] == BUY):
             count = fill(floor, count, slot, order["remaining"])
@@ -220,6 +243,7 @@ def on_quote(floor, instrument, row):
     if row["side"] > ASK or row["price"] < 0 or row["size"] < 0 or market["building"] == 1:
         return 0
     side = np.int64(row["side"])
+    before = books.size_at(floor.ladders[instrument], side, row["price"])
     if market["made_of"] != BY_DEPTH:
         market["made_of"] = BY_QUOTE
         set_touch(floor, instrument, side, row["price"], row["size"])
@@ -227,7 +251,7 @@ def on_quote(floor, instrument, row):
             pass_crossed(floor, instrument, side, row["price"])
     if market["count"] == 0 or row["size"] == 0 or row["price"] == 0:
         return 0
-    on_level(floor, instrument, side, row["price"], row["size"])
+    on_level(floor, instrument, side, row["price"], before, row["size"])
     return on_touch(floor, instrument, side, row["price"])
 
 
@@ -238,19 +262,90 @@ def share(volume, ppm):
 
 
 @njit(cache=True)
+def fire(floor, count, slot, lots, price):
+    """Note that a stop has fired; returns the new count."""
+    floor.stops[slot]["waiting"] = 0
+    floor.fills[count, 0] = -1 - slot
+    floor.fills[count, 1] = lots
+    floor.fills[count, 2] = price
+    return count + 1
+
+
+@njit(cache=True)
+def on_price(floor, instrument, by, price, count):
+    """A new last or mark price: stops that it meets fire. Returns the new count."""
+    for k in range(floor.markets[instrument]["stops"]):
+        slot = floor.stop_slots[instrument, k]
+        stop = floor.stops[slot]
+        if stop["waiting"] == 1 and stop["by"] == by:
+            stop_kernels.follow(stop, price)
+            if stop_kernels.meets(stop, price):
+                count = fire(floor, count, slot, UNBOUNDED, price)
+    return count
+
+
+@njit(cache=True)
+def watch(floor, instrument, row, count):
+    """The stops' turn, after a row of depth, quotes or trades. Returns the new count.
+
+    The mark is looked at where a message is complete.
+    """
+    market = floor.markets[instrument]
+    seen = market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE
+    if market["building"] == 1 or not seen:
+        return count
+    if row["kind"] == TRADE:
+        return (
+            on_price(floor, instrument, BY_LAST, row["price"], count) if row["price"] > 0 else count
+        )
+    bid = floor.ladders[instrument]["best"][BID]
+    ask = floor.ladders[instrument]["best"][ASK]
+    if row["flags"] & END == 0 or bid == NO_BID or ask == NO_ASK:
+        return count
+    return on_price(floor, instrument, BY_MARK, (bid + ask) // 2, count)
+
+
+@njit(cache=True)
+def on_bar_stops(floor, instrument, row, left):
+    """A bar ends: stops older than it fire, within `left` lots. Returns (fired, lots left)."""
+    market = floor.markets[instrument]
+    count = 0
+    for k in range(market["stops"]):
+        slot = floor.stop_slots[instrument, k]
+        stop = floor.stops[slot]
+        if stop["waiting"] == 0 or stop["placed"] > row["exch_ts"]:
+            continue
+        price = stop_kernels.on_bar(stop, market, row["price"])
+        if price > 0:
+            away = share(price, floor.half_spread_ppm)
+            price = max(np.int64(1), price - away) if stop["side"] == SELL else price + away
+            lots = min(stop["remaining"], left)
+            left -= lots
+            count = fire(floor, count, slot, lots, price)
+    return count, left
+
+
+@njit(cache=True)
 def on_bar(floor, instrument, row):
-    """A row of a bar; at its close our older orders fill, then the touch stands about the close."""
+    """A row of a bar; at its close our older orders fill, then the touch stands about the close.
+
+    Stops come first: where a bar touches both a stop and a target, the stop is what happened.
+    """
     market = floor.markets[instrument]
     if market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE or row["price"] <= 0:
         return 0
-    if row["kind"] == BAR_HIGH:
+    if row["kind"] == BAR_OPEN:
+        market["open"] = row["price"]
+    elif row["kind"] == BAR_HIGH:
         market["high"] = row["price"]
     elif row["kind"] == BAR_LOW:
         market["low"] = row["price"]
     if row["kind"] != BAR_CLOSE:
         return 0
+    market["opened"] = row["exch_ts"]
+    market["last"] = row["price"]
     left = share(row["size"], floor.participation_ppm)
-    count = 0
+    count, left = on_bar_stops(floor, instrument, row, left)
     for k in range(market["count"]):
         slot = floor.slots[instrument, k]
         order = floor.resting[slot]
@@ -282,24 +377,26 @@ def step(floor, row):
     instrument = np.int64(table[row["instrument"], row["source"]])
     if instrument < 0:
         return 0
-    if kind == DEPTH:
-        return on_depth(floor, instrument, row)
-    if kind == TRADE:
-        market = floor.markets[instrument]
-        seen = market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE
-        if market["count"] == 0 or market["building"] == 1 or not seen:
-            return 0
-        return on_trade(floor, instrument, row)
-    if kind == QUOTE:
-        return on_quote(floor, instrument, row)
-    if kind == SNAPSHOT:
-        return on_snapshot(floor, instrument, row)
     if kind == DOWN:
         void(floor, instrument)
         return 0
-    if kind >= BAR_OPEN:
+    if BAR_OPEN <= kind <= BAR_CLOSE:
         return on_bar(floor, instrument, row)
-    return 0
+    market = floor.markets[instrument]
+    count = 0
+    if kind == DEPTH:
+        count = on_depth(floor, instrument, row)
+    elif kind == TRADE:
+        if row["price"] > 0:
+            market["last"] = row["price"]
+        seen = market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE
+        if market["count"] > 0 and market["building"] == 0 and seen:
+            count = on_trade(floor, instrument, row)
+    elif kind == QUOTE:
+        count = on_quote(floor, instrument, row)
+    elif kind == SNAPSHOT:
+        count = on_snapshot(floor, instrument, row)
+    return watch(floor, instrument, row, count) if market["stops"] > 0 else count
 
 
 @njit(cache=True)
@@ -343,9 +440,12 @@ def run(floor, rows, start, limit):
         if (
             quiet
             and market["building"] == 0
+            and market["stops"] == 0
             and (market["count"] == 0 or not concerns_us(market, kind, side, price))
         ):
             size = row["size"]
+            if kind == TRADE and price > 0:
+                market["last"] = price
             if (
                 kind != DEPTH
                 or market["made_of"] != BY_DEPTH
@@ -378,13 +478,22 @@ def queue_ahead(floor, instrument, side, price):
 
 
 @njit(cache=True)
-def walk(floor, instrument, side, limit, size, out):
+def walk(floor, instrument, side, first, limit, size, out):
     """What an order for `size` lots finds on book side `side` down to `limit`, best first.
 
-    out: (levels, 2) price and lots taken at it. Returns how many levels. Takes nothing yet.
+    Args:
+        first: levels better than it are passed over: a trade beyond them has shown that they are
+            gone. 0: none.
+        out: (levels, 2) price and lots taken at it.
+
+    Returns how many levels. Takes nothing yet.
     """
     ladder = floor.ladders[instrument]
     price = ladder["best"][side]
+    while first > 0 and price != NO_BID and price != NO_ASK:
+        if (side == ASK and price >= first) or (side == BID and price <= first):
+            break
+        price = books.next_price(ladder, side, price)
     count = 0
     while size > 0 and count < len(out) and price != NO_BID and price != NO_ASK:
         if (side == ASK and price > limit) or (side == BID and price < limit):

@@ -59,7 +59,21 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True, tag="reported"):
     due: int
 
 
-Entry = Opened | Requested | Reported
+class Watched(msgspec.Struct, frozen=True, kw_only=True, tag="watched"):
+    """A waiting order saw the market move, or was triggered.
+
+    Attributes:
+        activation: ticks that a trailing stop still waits for, 0: none.
+        extreme: ticks, the best price that it has seen since; 0: none.
+    """
+
+    client_id: str
+    triggered: bool
+    activation: int
+    extreme: int
+
+
+Entry = Opened | Requested | Reported | Watched
 
 _DECODER: msgspec.msgpack.Decoder[list[Entry]] = msgspec.msgpack.Decoder(list[Entry])
 

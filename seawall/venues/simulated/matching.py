@@ -8,12 +8,20 @@ import heapq
 from seawall.core import money
 from seawall.core.events import Side
 from seawall.core.instruments import Catalog, Kind
-from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report, TimeInForce
+from seawall.core.orders import (
+    Fill,
+    Order,
+    OrderReport,
+    OrderState,
+    Report,
+    TimeInForce,
+    TriggerBy,
+)
 from seawall.core.randomness import generator
-from seawall.venues.simulated import funds
+from seawall.venues.simulated import funds, kernels
 from seawall.venues.simulated.accounts import Accounts
-from seawall.venues.simulated.desk import Desk, Plan, Working
-from seawall.venues.simulated.log import Reported, Requested
+from seawall.venues.simulated.desk import Desk, Happened, Plan, Working
+from seawall.venues.simulated.log import Reported, Requested, Watched
 from seawall.venues.simulated.shape import VenueShape
 from seawall.venues.simulated.told import Told
 
@@ -30,7 +38,7 @@ class Matching:
         orders: all, less those that the last checkpoint ended. live: the open ones.
         timers: (ns UTC, number, what is due), a heap.
         said: ns UTC, the latest time of any request or report.
-        batch: reports that the log does not hold yet.
+        batch: reports, and what stops have seen, that the log does not hold yet.
     """
 
     def __init__(self, catalog: Catalog, shape: VenueShape, told: Told, logged: bool) -> None:
@@ -45,7 +53,7 @@ class Matching:
         self.live: dict[str, Working] = {}
         self.timers: list[tuple[int, int, Timer]] = []
         self.said = 0
-        self.batch: list[Reported] = []
+        self.batch: list[Reported | Watched] = []
         self._told = told
         self._logged = logged
         self._numbers = 0
@@ -90,26 +98,77 @@ class Matching:
         """The order reaches the book."""
         order = working.order
         size = self.open_size(working)
-        plan = self.desk.plan(working, size)
-        reason = (
-            self._untimely(order, ts)
-            or ("reduce-only: there is nothing to reduce" if not size else "")
-            or self.desk.objection(working, plan)
-            or funds.objection(self.accounts, self.desk, self.shape, working, plan.levels, size)
-        )
+        waits = order.type.waits
+        plan = Plan([], 0, None) if waits else self.desk.plan(working, size)
+        reason = self._untimely(order, ts)
+        if not reason and not size:
+            reason = "reduce-only: there is nothing to reduce"
+        if not reason:
+            reason = (
+                self.desk.why_not_wait(working) if waits else self._objection(working, plan, size)
+            )
         if reason:
             self.finish(working, OrderState.REJECTED, ts, reason)
             return
         self._report(working, OrderState.NEW, ts)
-        self._execute(working, plan, size, ts)
+        if waits:
+            self.desk.wait(working, size)
+            self._set_expiry(working)
+        else:
+            self._execute(working, plan, size, ts)
 
-    def _execute(self, working: Working, plan: Plan, size: int, ts: int) -> None:
-        """Take what the plan found; what is left rests or ends."""
+    def _objection(self, working: Working, plan: Plan, size: int) -> str:
+        """Why book or account cannot take the order; empty when they can."""
+        return self.desk.objection(working, plan) or funds.objection(
+            self.accounts, self.desk, self.shape, working, plan.levels, size
+        )
+
+    def _fire(self, working: Working, lots: int, price: int, ts: int) -> None:
+        """A stop was triggered: it is a market or a limit order now."""
+        order = working.order
+        self.desk.leave(working)
+        working.triggered = True
+        watched = Watched(client_id=order.client_id, triggered=True, activation=0, extreme=price)
+        working.watched = watched
+        if self._logged:
+            self.batch.append(watched)
+        size = self.open_size(working)
+        if lots == kernels.UNBOUNDED:
+            by_trade = order.trigger is not None and order.trigger.by is TriggerBy.LAST
+            plan = self.desk.plan(working, size, first=price if by_trade else 0)
+            reason = self._objection(working, plan, size)
+        else:
+            plan = self._bar_plan(order, min(lots, size), price)
+            reason = funds.objection(
+                self.accounts, self.desk, self.shape, working, plan.levels, size
+            )
+            if plan.levels and order.post_only:
+                reason = "post-only: it would trade at once"
+        if reason:
+            self.finish(working, OrderState.CANCELED, ts, f"triggered at {price}: {reason}")
+            return
+        self._execute(working, plan, size, ts, of_bar=lots != kernels.UNBOUNDED)
+
+    def _bar_plan(self, order: Order, lots: int, price: int) -> Plan:
+        """What a stop gets of the bar that triggered it, at most at its limit."""
+        limit = order.price
+        beyond = limit is not None and (price - limit) * order.side.sign > 0
+        return Plan([(price, lots)] if lots and not beyond else [], 0 if beyond else lots, None)
+
+    def _execute(
+        self, working: Working, plan: Plan, size: int, ts: int, of_bar: bool = False
+    ) -> None:
+        """Take what the plan found; what is left rests or ends.
+
+        Args:
+            of_bar: the plan's lots are a bar's, and gone from it already.
+        """
         order = working.order
         if order.time_in_force is TimeInForce.FOK and plan.size < size:
             self.finish(working, OrderState.CANCELED, ts, "FOK: not all of it can be filled")
             return
-        self.desk.take(working, plan)
+        if not of_bar:
+            self.desk.take(working, plan)
         for price, lots in plan.levels:
             self._book(working, price, lots, False, ts)
         if working.report.state.final:
@@ -121,8 +180,12 @@ class Matching:
             self.finish(working, OrderState.CANCELED, ts, reason)
             return
         self.desk.rest(working, self.open_size(working))
-        if order.time_in_force is TimeInForce.GTD:
-            self.set_timer(order.expires, working)
+        if not working.triggered:
+            self._set_expiry(working)
+
+    def _set_expiry(self, working: Working) -> None:
+        if working.order.time_in_force is TimeInForce.GTD:
+            self.set_timer(working.order.expires, working)
 
     def _untimely(self, order: Order, ts: int) -> str:
         if order.accept_until and ts > order.accept_until:
@@ -142,17 +205,26 @@ class Matching:
         return min(left, self._reducible(working.order)) if working.order.reduce_only else left
 
     def reopen(self, working: Working, queue: int) -> None:
-        """After a restart: an open order rests again, with so many lots before it."""
-        self.desk.rest(working, self.open_size(working), queue)
-        if working.order.time_in_force is TimeInForce.GTD:
-            self.set_timer(working.order.expires, working)
+        """After a restart: an open order waits or rests again, with so many lots before it."""
+        if working.order.type.waits and not working.triggered:
+            self.desk.wait(working, self.open_size(working))
+        else:
+            self.desk.rest(working, self.open_size(working), queue)
+        self._set_expiry(working)
 
     # --- fills ---
 
-    def fill_resting(self, working: Working, lots: int, ts: int) -> None:
-        """The market came to one of our resting orders."""
+    def meet(self, happened: Happened, ts: int) -> None:
+        """The market came to one of our orders."""
+        working = happened.working
         if working.report.state.final:
             return  # an earlier fill of the same row left it nothing to reduce
+        if happened.fired:
+            self._fire(working, happened.lots, happened.price, ts)
+        else:
+            self._fill_resting(working, happened.lots, ts)
+
+    def _fill_resting(self, working: Working, lots: int, ts: int) -> None:
         order = working.order
         lots = min(lots, self.open_size(working))
         price = order.price or 0

@@ -3,6 +3,7 @@
 from seawall.core.errors import OrderRefusedError
 from seawall.core.events import Side
 from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
+from seawall.core.money import PPM
 from seawall.core.orders import Order, OrderType, TimeInForce
 
 LONGEST_ID = 64
@@ -20,7 +21,8 @@ def unfit(order: Order, instrument: Instrument | None) -> str:
     Args:
         instrument: what it names, None where that is not traded here.
     """
-    price = order.price if order.type is OrderType.LIMIT else 1
+    price = order.price if order.type.priced else 1
+    largest = max(price or 1, order.trigger.price if order.trigger else 1)
     spot = instrument is not None and instrument.kind is Kind.SPOT
     gtd = order.time_in_force is TimeInForce.GTD
     wrong = (
@@ -32,14 +34,45 @@ def unfit(order: Order, instrument: Instrument | None) -> str:
         (order.size <= 0, "the size must be above 0 lots"),
         (order.side not in (Side.BUY, Side.SELL), "the side must be BUY or SELL"),
         (price is None or price <= 0, "a limit order needs a price above 0 ticks"),
-        (order.type is OrderType.MARKET and order.price is not None, "a market order has no price"),
-        ((price or 1) * order.size >= PRODUCT_LIMIT, "price x size is too large"),
+        (
+            not order.type.priced and order.price is not None,
+            f"a {order.type.value} order has no limit price",
+        ),
+        (largest * order.size >= PRODUCT_LIMIT, "price x size is too large"),
         (order.reduce_only and spot, "reduce-only needs a position, and spot has none"),
         (
-            order.post_only and (order.type is OrderType.MARKET or order.time_in_force in _AT_ONCE),
+            order.post_only and (not order.type.priced or order.time_in_force in _AT_ONCE),
             "a post-only order must be able to rest",
         ),
         (gtd and order.expires <= 0, "a GTD order needs the time at which it expires"),
         (gtd and order.type is OrderType.MARKET, "a market order cannot wait until a time"),
+    )
+    return next((reason for is_wrong, reason in wrong if is_wrong), "") or _wrong_trigger(order)
+
+
+def _wrong_trigger(order: Order) -> str:
+    """Why an order cannot wait as it says; empty where it can, or does not wait."""
+    trigger = order.trigger
+    if not order.type.waits:
+        return "" if trigger is None else f"a {order.type.value} order waits for no trigger"
+    if trigger is None:
+        return f"a {order.type.value} order needs a trigger"
+    trails = order.type is OrderType.TRAILING_STOP
+    wrong = (
+        (trigger.price < 0 or (not trails and not trigger.price), "the trigger must be above 0"),
+        (
+            not trails and bool(trigger.trail or trigger.trail_ppm),
+            "only a trailing stop follows the market",
+        ),
+        (
+            trails and (trigger.trail > 0) == (trigger.trail_ppm > 0),
+            "a trailing stop needs its distance either in ticks or in ppm",
+        ),
+        (min(trigger.trail, trigger.trail_ppm) < 0, "a distance cannot be below 0"),
+        (trigger.trail_ppm >= PPM, "a distance must be below 1,000,000 ppm"),
+        (
+            not order.type.priced and order.time_in_force in _AT_ONCE,
+            "a stop order without a limit price waits: GTC or GTD",
+        ),
     )
     return next((reason for is_wrong, reason in wrong if is_wrong), "")

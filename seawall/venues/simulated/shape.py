@@ -1,9 +1,12 @@
 """What kind of exchange is simulated: its fees, latencies and limits."""
 
+from typing import Literal
+
 import msgspec
 
 from seawall.core.errors import SettingError
 from seawall.core.money import PPM
+from seawall.venues.simulated.queue_kernels import PROBABILISTIC, RISK_AVERSE
 
 MOST_OPEN_ORDERS = 4096
 
@@ -22,6 +25,10 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
         max_leverage: value of a derivative exposure over equity that an order must not pass.
         max_open_orders: orders resting at one time, 1 to 4096.
         seed: of the latency draws.
+        queue_model: which of those who leave our price stood before us (see queue_kernels).
+        queue_power: of the probabilistic model, 1 to 64.
+        share_trades: our orders share the lots of a trade; False: each meets the whole of it, as
+            in hftbacktest.
     """
 
     balances: dict[str, int] = {}
@@ -35,11 +42,20 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
     max_leverage: int = 20
     max_open_orders: int = 256
     seed: int = 0
+    queue_model: Literal["risk_averse", "probabilistic"] = "risk_averse"
+    queue_power: int = 1
+    share_trades: bool = True
 
     @property
     def participation_ppm(self) -> int:
         """`bar_participation` in millionths."""
         return round(self.bar_participation * PPM)
+
+    @property
+    def queue(self) -> tuple[int, int]:
+        """The queue model and its power, as queue_kernels.MODEL has them."""
+        kinds = {"risk_averse": RISK_AVERSE, "probabilistic": PROBABILISTIC}
+        return kinds[self.queue_model], self.queue_power
 
     def check(self) -> "VenueShape":
         """Self; SettingError names the first value that is out of its range."""
@@ -53,6 +69,7 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
             ("bar_participation", 1 / PPM, 1.0),
             ("max_leverage", 1, 1000),
             ("max_open_orders", 1, MOST_OPEN_ORDERS),
+            ("queue_power", 1, 64),
         ):
             value = getattr(self, name)
             if not low <= value <= high:

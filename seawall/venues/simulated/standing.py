@@ -7,7 +7,7 @@ import msgspec
 from seawall.core.events import Side
 from seawall.core.orders import OrderReport
 from seawall.venues.simulated.accounts import Accounts, Position
-from seawall.venues.simulated.log import Opened, Requested
+from seawall.venues.simulated.log import Opened, Requested, Watched
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
@@ -25,6 +25,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
         balances: asset → smallest units in digits. positions: by instrument.
         requests: that open orders came from or wait for, in order of acceptance.
         live: lots filled and last report of each open order; sequence 0 if there is none yet.
+        watched: what the waiting ones among them have seen.
     """
 
     opened: Opened
@@ -34,6 +35,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     positions: dict[str, Held]
     requests: list[Requested]
     live: list[tuple[int, OrderReport]]
+    watched: list[Watched] = []
 
 
 def concerning(requests: Iterable[Requested], live: Container[str]) -> list[Requested]:

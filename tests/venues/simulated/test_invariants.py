@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from seawall.core.events import EventFlag, EventKind, Raw, Side
 from seawall.core.instruments import Kind
 from seawall.core.ladder import size_at
-from seawall.core.orders import TRANSITIONS, Fill, Order, OrderReport, OrderState, TimeInForce
+from seawall.core.orders import (
+    TRANSITIONS,
+    Fill,
+    Order,
+    OrderReport,
+    OrderState,
+    OrderType,
+    TimeInForce,
+    Trigger,
+    TriggerBy,
+)
 from seawall.venues.simulated import kernels
 from seawall.venues.simulated.accounts import Accounts, Position
 from seawall.venues.simulated.engine import Engine
@@ -113,9 +123,24 @@ class Wish:
     replaces: str = ""
 
 
-def wishes(seed: int) -> list[Wish]:
-    """Random requests: mostly orders about the touch, some cancelled or replaced."""
-    dice = Random(seed)
+def waiting(dice: Random, each: Order) -> Order:
+    """The same order behind a random trigger."""
+    by = dice.choice(list(TriggerBy))
+    kind = OrderType.STOP_LIMIT
+    trigger = Trigger(price=dice.randint(96, 106), by=by)
+    if each.price is None:
+        kind = dice.choice([OrderType.STOP, OrderType.TRAILING_STOP])
+        if each.time_in_force not in (TimeInForce.GTC, TimeInForce.GTD):
+            return each
+    if kind is OrderType.TRAILING_STOP:
+        distance = dice.choice([{"trail": dice.randint(1, 3)}, {"trail_ppm": 15_000}])
+        trigger = Trigger(price=dice.choice([0, 0, trigger.price]), by=by, **distance)
+    return msgspec.structs.replace(each, type=kind, trigger=trigger)
+
+
+def wishes(seed: int, stops: bool = True) -> list[Wish]:
+    """Random requests: mostly orders about the touch, some that wait, cancelled or replaced."""
+    dice, other_dice = Random(seed), Random(f"{seed} stops")
     made: list[Wish] = []
     for k, ts in enumerate(sorted(dice.randint(2, LAST) for _ in range(dice.randint(1, 40)))):
         of = dice.choice([SPOT, LINEAR, LINEAR, INVERSE])
@@ -136,6 +161,8 @@ def wishes(seed: int) -> list[Wish]:
             reduce_only=of != SPOT and dice.random() < 0.25,
             accept_until=dice.choice([0, 0, 0, ts + 3]),
         )
+        if stops and other_dice.random() < 0.3:
+            each = waiting(other_dice, each)
         older = [wish.order.client_id for wish in made if wish.order.instrument == each.instrument]
         match dice.choice(["place", "place", "place", "cancel", "replace"]) if older else "place":
             case "cancel":
@@ -263,7 +290,8 @@ def one_last_word(reports: list[Any]) -> None:
 def test_no_more_is_filled_than_was_shown_or_traded(tape_seed: int, wish_seed: int) -> None:
     """Row by row: makers at a trade's tick within its lots, takers within what is displayed."""
     rows, asked = market(tape_seed), wishes(wish_seed)
-    engine = Engine(CATALOG, POOR)
+    engine, untouched = Engine(CATALOG, POOR), Engine(CATALOG, POOR)
+    orders = {wish.order.client_id: wish.order for wish in asked}
     waiting = list(asked)
 
     def fresh(rows: Raw, now: int) -> list[Fill]:
@@ -283,9 +311,17 @@ def test_no_more_is_filled_than_was_shown_or_traded(tape_seed: int, wish_seed: i
                 shown[NAMES.index(fill.instrument), 1 - int(fill.side), fill.price] -= fill.size
             assert min(shown.values()) >= 0
         fills = fresh(Raw(rows[k : k + 1]), now)
-        assert all(fill.maker for fill in fills)
+        untouched.observe(Raw(rows[k : k + 1]), now)
+        shown = displayed(untouched)
+        for fill in fills:
+            if not fill.maker:  # a stop that this row has triggered
+                assert orders[fill.client_id].type.waits
+                key = NAMES.index(fill.instrument), 1 - int(fill.side), fill.price
+                shown[key] -= 0 if rows[k]["kind"] == EventKind.BAR_CLOSE else fill.size
+        assert min(shown.values()) >= 0
         if rows[k]["kind"] == EventKind.TRADE:
-            at_tick = [fill.size for fill in fills if fill.price == rows[k]["price"]]
+            price = rows[k]["price"]
+            at_tick = [fill.size for fill in fills if fill.maker and fill.price == price]
             assert sum(at_tick) <= rows[k]["size"]
         if rows[k]["kind"] == EventKind.BAR_CLOSE:
             assert sum(fill.size for fill in fills) <= rows[k]["size"] // 10
