@@ -140,11 +140,12 @@ class Desk:
 
     # --- arrival ---
 
-    def plan(self, working: Working, size: int, first: int = 0) -> Plan:
+    def plan(self, working: Working, size: int, first: int = 0, shift: int = 0) -> Plan:
         """What the order would take if it went into the book now; takes nothing.
 
         Args:
             first: ticks; better levels are known to be gone, 0: none.
+            shift: ticks that every level is worse than it shows.
         """
         order, index = working.order, working.index
         buys = order.side is Side.BUY
@@ -152,13 +153,15 @@ class Desk:
         own = self._own_opposite(order, index, limit)
         if own is not None and own.order.price is not None:
             limit = own.order.price - 1 if buys else own.order.price + 1
+        shift *= order.side.sign
+        limit -= shift
         bid, ask = self.touch(index)
         crosses = limit >= ask if buys else limit <= bid != NO_BID
         if not crosses or not size:
             return Plan([], 0, own)
         side = 1 - int(order.side)
         count = kernels.walk(self.floor, index, side, first, limit, size, self._walked)
-        levels = [(price, lots) for price, lots in self._walked[:count].tolist()]
+        levels = [(price + shift, lots) for price, lots in self._walked[:count].tolist()]
         return Plan(levels, sum(lots for _, lots in levels), own)
 
     def _own_opposite(self, order: Order, index: int, limit: int) -> Working | None:

@@ -92,7 +92,7 @@ class Engine:
             StoreError: the log cannot be written; the order is not accepted.
         """
         self._refuse_unfit(order)
-        arrival = self._arrival(order.client_id, ts)
+        arrival = self._arrival(order.client_id, order.instrument, ts)
         self._accept(
             Requested(
                 action="place", client_id=order.client_id, order=order, ts=ts, arrival=arrival
@@ -106,7 +106,7 @@ class Engine:
             OrderRefusedError: there never was such an order.
         """
         self._known(client_id, instrument)
-        arrival = self._arrival(f"{client_id}/cancel", ts)
+        arrival = self._arrival(f"{client_id}/cancel", instrument, ts)
         self._accept(Requested(action="cancel", client_id=client_id, ts=ts, arrival=arrival))
 
     def replace(self, client_id: str, order: Order, ts: int) -> None:
@@ -120,7 +120,7 @@ class Engine:
         """
         self._known(client_id, order.instrument)
         self._refuse_unfit(order)
-        arrival = self._arrival(order.client_id, ts)
+        arrival = self._arrival(order.client_id, order.instrument, ts)
         self._accept(
             Requested(action="replace", client_id=client_id, order=order, ts=ts, arrival=arrival)
         )
@@ -185,12 +185,14 @@ class Engine:
         self._failed = True  # until everything below has gone through
         view: NDArray[Any] = np.ascontiguousarray(rows).view()
         view.flags.writeable = False  # one compiled kernel for all
+        self.matching.flow.begin(view)
         last = int(view["recv_ts"][-1]) if len(view) else 0
         until = max(until, last, self.now)
         at = 0
         while True:
             timer = self.matching.timers[0][0] if self.matching.timers else _NEVER
             at = self._run(view, at, timer if timer < until else _NEVER)
+            self.matching.flow.advance(at)
             if timer >= until:
                 break
             self._apply(heapq.heappop(self.matching.timers)[2], max(timer, self.now))
@@ -214,6 +216,7 @@ class Engine:
             at, filled = kernels.run(self.desk.floor, rows, at, limit)
             if not filled:
                 break
+            self.matching.flow.advance(at)
             ts = max(self.now, int(rows[at - 1]["recv_ts"]))
             for happened in self.desk.happened(filled):
                 self.matching.meet(happened, ts)
@@ -262,8 +265,10 @@ class Engine:
             reason = _FAILED if self._failed else "no such order is known"
             raise OrderRefusedError(f"order {client_id} on {instrument}: {reason}")
 
-    def _arrival(self, event: str, ts: int) -> int:
-        sent = ts + self.matching.latency("entry", event, self.shape.entry_latency_ns)
+    def _arrival(self, event: str, instrument: str, ts: int) -> int:
+        matching = self.matching
+        sent = ts + matching.latency("entry", event, self.shape.entry_latency_ns)
+        sent += matching.flow.delay(matching.index.get(instrument, -1))
         return max(sent, self.last_arrival, self.now)
 
     def _accept(self, request: Requested) -> None:

@@ -68,6 +68,7 @@ class Keeping:
             positions=standing.positions_of(matching.accounts),
             requests=requests,
             live=[(working.filled, working.report) for working in live.values()],
+            turnover=matching.turnover.state(),
             watched=[working.watched for working in live.values() if working.watched],
         )
         ended = [w.report for name, w in matching.orders.items() if name not in live]
@@ -132,6 +133,7 @@ class Keeping:
         for filled, report in state.live:
             working = matching.live[report.client_id]
             working.filled, working.report = filled, report
+        matching.turnover.restore(state.turnover)
         for watched in state.watched:
             self._watch(watched)
         matching.said, self.last_arrival = state.said, state.last_arrival
@@ -156,6 +158,7 @@ class Keeping:
             instrument = known[report.instrument]
             value = instrument.value(report.price, report.size)
             matching.accounts.book(instrument, report.side, report.size, value, report.fee)
+            matching.turnover.add(instrument.settle_asset, report.ts, value)
             working.filled += report.size
         else:
             working.report = report

@@ -21,6 +21,8 @@ from seawall.core.randomness import generator
 from seawall.venues.simulated import funds, kernels
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Happened, Plan, Working
+from seawall.venues.simulated.fees import Turnover
+from seawall.venues.simulated.flow import Flow
 from seawall.venues.simulated.log import Reported, Requested, Watched
 from seawall.venues.simulated.shape import VenueShape
 from seawall.venues.simulated.told import Told
@@ -36,6 +38,7 @@ class Matching:
 
     Attributes:
         orders: all, less those that the last checkpoint ended. live: the open ones.
+        turnover: what fees go by. flow: what else of the tape matters.
         timers: (ns UTC, number, what is due), a heap.
         said: ns UTC, the latest time of any request or report.
         batch: reports, and what stops have seen, that the log does not hold yet.
@@ -46,6 +49,8 @@ class Matching:
         self.shape = shape
         self.accounts = Accounts(shape.balances)
         self.desk = Desk(catalog, shape)
+        self.turnover = Turnover()
+        self.flow = Flow(catalog, shape, self.desk.floor.book_of)
         self.index = {
             i.name: k for k, i in enumerate(catalog.instruments) if i.name in catalog.primary
         }
@@ -99,7 +104,7 @@ class Matching:
         order = working.order
         size = self.open_size(working)
         waits = order.type.waits
-        plan = Plan([], 0, None) if waits else self.desk.plan(working, size)
+        plan = Plan([], 0, None) if waits else self._plan(working, size, ts)
         reason = self._untimely(order, ts)
         if not reason and not size:
             reason = "reduce-only: there is nothing to reduce"
@@ -116,6 +121,13 @@ class Matching:
             self._set_expiry(working)
         else:
             self._execute(working, plan, size, ts)
+
+    def _plan(self, working: Working, size: int, ts: int, first: int = 0) -> Plan:
+        """What the order would take now, moved by what we took before."""
+        side = working.order.side
+        touched = self.desk.touch(working.index)[1 - int(side)]
+        shift = self.flow.shift(working.index, side, touched, ts)
+        return self.desk.plan(working, size, first, shift)
 
     def _objection(self, working: Working, plan: Plan, size: int) -> str:
         """Why book or account cannot take the order; empty when they can."""
@@ -135,7 +147,7 @@ class Matching:
         size = self.open_size(working)
         if lots == kernels.UNBOUNDED:
             by_trade = order.trigger is not None and order.trigger.by is TriggerBy.LAST
-            plan = self.desk.plan(working, size, first=price if by_trade else 0)
+            plan = self._plan(working, size, ts, first=price if by_trade else 0)
             reason = self._objection(working, plan, size)
         else:
             plan = self._bar_plan(order, min(lots, size), price)
@@ -169,6 +181,7 @@ class Matching:
             return
         if not of_bar:
             self.desk.take(working, plan)
+        self.flow.took(working.index, order.side, plan.size, ts)
         for price, lots in plan.levels:
             self._book(working, price, lots, False, ts)
         if working.report.state.final:
@@ -231,7 +244,8 @@ class Matching:
         instrument = self.catalog.instruments[working.index]
         if instrument.kind is Kind.SPOT and order.side is Side.BUY:
             # Each partial fill rounds its fee up by itself, which may pass what was set aside.
-            needed = funds.purchase(instrument, price, lots, self.shape.maker_fee_ppm)
+            rate = self.turnover.rate(self.shape, instrument, True, ts)
+            needed = funds.purchase(instrument, price, lots, rate)
             if needed > self.accounts.balances.get(instrument.settle_asset, 0):
                 self.finish(working, OrderState.CANCELED, ts, "insufficient balance for its fee")
                 return
@@ -244,8 +258,7 @@ class Matching:
         order = working.order
         instrument = self.catalog.instruments[working.index]
         value = instrument.value(price, lots)
-        rate = self.shape.maker_fee_ppm if maker else self.shape.taker_fee_ppm
-        fee = money.fee(value, rate)
+        fee = money.fee(value, self.turnover.rate(self.shape, instrument, maker, ts))
         sequence = len(self._told.due) + 1
         fill = Fill(
             sequence=sequence,
@@ -261,6 +274,7 @@ class Matching:
             ts=ts,
         )
         self.accounts.book(instrument, order.side, lots, value, fee)
+        self.turnover.add(instrument.settle_asset, ts, value)
         working.filled += lots
         self._tell(fill, working, ts)
         if working.filled >= order.size:
@@ -304,7 +318,7 @@ class Matching:
 
     def _tell(self, report: Report, working: Working, ts: int) -> None:
         last = self._told.due[-1] if self._told.due else 0
-        due = max(ts + working.response, last)
+        due = max(ts + working.response + self.flow.delay(working.index), last)
         self.keep(report, due)
         if self._logged:
             self.batch.append(Reported(report=report, due=due))

@@ -25,7 +25,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
         balances: asset → smallest units in digits. positions: by instrument.
         requests: that open orders came from or wait for, in order of acceptance.
         live: lots filled and last report of each open order; sequence 0 if there is none yet.
-        watched: what the waiting ones among them have seen.
+        watched: what the waiting ones among them have seen. turnover: see fees.
     """
 
     opened: Opened
@@ -36,6 +36,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     requests: list[Requested]
     live: list[tuple[int, OrderReport]]
     watched: list[Watched] = []
+    turnover: dict[str, list[tuple[int, str]]] = {}
 
 
 def concerning(requests: Iterable[Requested], live: Container[str]) -> list[Requested]:
