@@ -49,7 +49,7 @@ Start here:
 
 def application() -> typer.Typer:
     """The app with all its verbs."""
-    from seawall.cli import attack, backtest, calibrate, data, doctor, provenance, run
+    from seawall.cli import attack, backtest, calibrate, data, doctor, parity, provenance, run
 
     app = typer.Typer(
         name="seawall",
@@ -66,6 +66,7 @@ def application() -> typer.Typer:
     app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.add_typer(provenance.app, name="provenance")
     return app
 

@@ -7,9 +7,9 @@ was then, over its own rows of the tape. What the operator said comes at its pla
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -37,6 +37,10 @@ from seawall.storage.journal import JournalReader
 from seawall.storage.schema import GENESIS, link
 from seawall.venues.simulated.log import Entry, Log
 from seawall.venues.simulated.recorded import Answers, RecordedVenue
+
+if TYPE_CHECKING:
+    from seawall.node.node import Node
+    from seawall.node.perception import Perceived
 
 JOURNAL, VENUE_LOG = "journal.sqlite", "venue.log"
 RELEASE = "release"  # the command of a start
@@ -233,15 +237,11 @@ def answers_of(log: Path, written: list[AnyRecord]) -> Answers:
 # --- the journal that is compared as it is written ---
 
 
-class ComparedJournal:
-    """A journal that begins with the record up to a life, and holds what is appended against it."""
+class KeptJournal:
+    """A journal that begins with the record up to a life and keeps what is appended in memory."""
 
-    def __init__(self, before: list[AnyRecord], expected: tuple[AnyRecord, ...]) -> None:
+    def __init__(self, before: list[AnyRecord]) -> None:
         self._before = before
-        self._expected = expected
-        self.same = 0  # rows that came out as expected
-        self.beyond = 0  # rows appended after the record's end
-        self.difference: Difference | None = None
         self.written: list[AnyRecord] = []
 
     @property
@@ -251,8 +251,46 @@ class ComparedJournal:
 
     @property
     def head(self) -> str:
-        """Not kept: see `chain`."""
+        """Not kept: `verify` chains what came out the same."""
         return ""
+
+    @property
+    def over(self) -> bool:
+        """Nothing more is wanted."""
+        return False
+
+    def append(self, new: list[AnyRecord]) -> None:
+        """Keep records."""
+        self.written += new
+
+    def read(self, after: int = 0) -> Iterator[tuple[int, AnyRecord]]:
+        """The rows before the life, for the folds."""
+        yield from enumerate(self._before[after:], after + 1)
+
+    def keep(self, states: Mapping[str, bytes]) -> None:
+        """Nothing: the record is on disk."""
+
+    def snapshots(self) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """None."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class ComparedJournal(KeptJournal):
+    """Holds what is appended against the record, and is over at the first difference.
+
+    Attributes:
+        same: rows that came out as expected. beyond: rows appended after the record's end.
+    """
+
+    def __init__(self, before: list[AnyRecord], expected: tuple[AnyRecord, ...]) -> None:
+        super().__init__(before)
+        self._expected = expected
+        self.same = 0
+        self.beyond = 0
+        self.difference: Difference | None = None
 
     @property
     def over(self) -> bool:
@@ -272,20 +310,6 @@ class ComparedJournal:
             else:
                 row = len(self._before) + self.same + 1
                 self.difference = difference(row, expected, record)
-
-    def read(self, after: int = 0) -> Iterator[tuple[int, AnyRecord]]:
-        """The rows before the life, for the folds."""
-        yield from enumerate(self._before[after:], after + 1)
-
-    def keep(self, states: Mapping[str, bytes]) -> None:
-        """Nothing: the record is on disk."""
-
-    def snapshots(self) -> Iterator[tuple[int, dict[str, bytes]]]:
-        """None."""
-        return iter(())
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def difference(row: int, recorded: AnyRecord | None, replayed: AnyRecord | None) -> Difference:
@@ -326,7 +350,7 @@ class LifeFeed:
     """The rows of a life, cut where the record shows that the node stood still to look.
 
     A cut comes at each boundary, so that a frame never knows of a later one, at each command, at
-    the moment at which it was told to stop, and at each answer that it heard while stopping.
+    the moment at which it was told to stop, and at each answer that it heard after that.
 
     Args:
         first: the row that trading began with. cuts: ns UTC; a piece ends with the last row
@@ -346,7 +370,7 @@ class LifeFeed:
         over: Callable[[], bool],
     ) -> None:
         self.catalog: Catalog = tape.catalog
-        self._pieces = cut(rows_of(tape, first, past), cadence, cuts)
+        self._pieces = cut(rows_of(tape, first, past), cadence, cuts, stop)
         self._stop = stop
         self._on_stop = on_stop
         self._over = over
@@ -378,15 +402,21 @@ def rows_of(tape: Tape, first: int, past: int) -> Iterator[Raw]:
             yield Raw(part)
 
 
-def cut(blocks: Iterator[Raw], cadence: int, cuts: list[int]) -> Any:
-    """Pieces of which none reaches over a boundary of `cadence` ns or one of the cuts."""
+def cut(
+    blocks: Iterator[Raw], cadence: int, cuts: list[int], stop: int | None
+) -> Generator[Raw, None, None]:
+    """Pieces of which none reaches over one of the cuts, or up to `stop` over a boundary.
+
+    A node that stops listens at the end of each block, and no longer at boundaries.
+    """
     wanted = np.array(sorted(set(cuts)), np.int64)
     rest: NDArray[Any] = empty(0)
     for block in blocks:
         rows = np.concatenate([rest, block]) if len(rest) else block
         times = rows["recv_ts"]
         first, last = int(times[0]), int(times[-1])
-        regular = np.arange(-(-first // cadence) * cadence, last, cadence, dtype=np.int64)
+        until = last if stop is None else min(last, stop)
+        regular = np.arange(-(-first // cadence) * cadence, until, cadence, dtype=np.int64)
         between = wanted[(wanted >= first) & (wanted < last)]
         marks = np.union1d(regular, between)
         edges = np.unique(np.searchsorted(times, marks, side="right"))
@@ -422,11 +452,12 @@ class RecordedCommands:
 def replay(
     recorded: Recorded,
     life: Life,
-    journal: ComparedJournal,
+    journal: KeptJournal,
     exchange: "assembly.Exchange",
     progress: Callable[[int, int], None],
-) -> None:
-    """One life again, into `journal`; ends where that is over."""
+    watch: "Callable[[Node, Perceived], None] | None" = None,
+) -> "Node":
+    """One life again, into `journal`; ends where that is over. The node at its end."""
     tape = open_tape(life.tape)
     settings = recorded.settings(life)
     started, total = life.started, life.past - life.taped
@@ -435,7 +466,7 @@ def replay(
     stop, flatten, heard = stopping(life, settings.feed.cadence_ms * 1_000_000)
     cuts = [*(r.ts for r in said), *heard, *([] if stop is None else [stop])]
     reason = life.stopped.reason if life.stopped else ""
-    node: Any = None
+    node: Node
     feed = LifeFeed(
         tape,
         started.first,
@@ -458,6 +489,7 @@ def replay(
         feed_name=recorded.folder.name,
         releases=[r.arguments["breaker"] for r in said if r.command == RELEASE],
         progress=lambda done: progress(done - life.taped, total),
+        watch=watch,
     )
     commands.now = node.ports.now.now
     node.started = msgspec.structs.replace(node.started, taped=started.taped, first=started.first)
@@ -469,6 +501,7 @@ def replay(
     except InvariantError:
         if not journal.over:  # past the record's end the exchange answers what was never asked
             raise
+    return node
 
 
 def stopping(life: Life, cadence: int) -> tuple[int | None, bool, list[int]]:

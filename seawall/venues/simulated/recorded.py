@@ -66,6 +66,7 @@ class RecordedVenue:
         self._accounts = Accounts(dict(answers.balances))
         self._made = 0  # reports that the exchange has made by now
         self._now = 0
+        self._placed: set[str] = set()
         self._last: dict[str, OrderReport] = {}
         self._fills: list[Fill] = []
         self._dues = [each.due for each in answers.reported]
@@ -85,6 +86,7 @@ class RecordedVenue:
     def place(self, order: Order) -> None:
         """See Gateway."""
         name = order.client_id
+        self._placed.add(name)
         if name in self._answers.refused:
             raise OrderRefusedError(self._answers.refused[name])
         if name in self._answers.lost:
@@ -110,7 +112,9 @@ class RecordedVenue:
 
     def _report_of(self, client_id: str) -> OrderReport | None:
         request = self._answers.accepted.get(client_id)
-        if request is None or request.order is None or request.ts > self._clock.now():
+        if request is None or request.order is None:
+            return None
+        if request.ts >= self._clock.now() and client_id not in self._placed:
             return None
         return self._last.get(client_id) or OrderReport(
             sequence=0,
