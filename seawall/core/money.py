@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 PPM = 1_000_000
+RATE = 10**12  # a funding rate is given in millionths of a millionth
 
 
 def fee(value: int, rate_ppm: int) -> int:
@@ -13,6 +14,17 @@ def fee(value: int, rate_ppm: int) -> int:
     credited with a unit that the venue would not pay.
     """
     return -((-abs(value) * rate_ppm) // PPM)
+
+
+def funding(value: int, rate: int) -> int:
+    """What a position pays at a funding time, in the same smallest units; below 0 it receives.
+
+    Rounded towards the venue, like a fee.
+
+    Args:
+        value: of the position, signed: positive is long. rate: in 1 / RATE; longs pay above 0.
+    """
+    return -((-value * rate) // RATE)
 
 
 def text(amount: int, decimals: int) -> str:

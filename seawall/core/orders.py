@@ -157,6 +157,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
         sequence: as in OrderReport. fill_id: the venue's, never used twice.
         price: ticks. size: lots, > 0.
         fee: smallest units of `fee_asset`; positive is paid, negative is a rebate.
+        liquidation: the venue closed the position; there is no order of ours behind it.
     """
 
     sequence: int
@@ -170,6 +171,28 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
     fee_asset: str
     maker: bool
     ts: int
+    liquidation: bool = False
 
 
-Report = OrderReport | Fill
+class Funding(msgspec.Struct, frozen=True, kw_only=True, tag="funding"):
+    """What holding a perpetual contract cost or brought at a funding time.
+
+    Attributes:
+        sequence: as in OrderReport.
+        lots: signed, what was held. price: ticks, what they were valued at; 0: at their entries.
+        rate: 10^-12 of the value; above 0 longs pay shorts.
+        amount: smallest units of `asset`; positive is paid, negative is received.
+    """
+
+    sequence: int
+    instrument: str
+    lots: int
+    price: int
+    rate: int
+    amount: int
+    asset: str
+    ts: int
+
+
+Report = OrderReport | Fill | Funding
+Movement = Fill | Funding  # what changes the account

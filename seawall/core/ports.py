@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from seawall.core.commands import Command
 from seawall.core.events import Raw, Side
 from seawall.core.instruments import Catalog
-from seawall.core.orders import Fill, Order, OrderReport, Report
+from seawall.core.orders import Movement, Order, OrderReport, Report
 
 
 class Feed(Protocol):
@@ -45,8 +45,8 @@ class Account(Protocol):
         """All open orders, or the named ones in whatever state; unknown ids are left out."""
         ...
 
-    def fills(self, after: int) -> list[Fill]:
-        """Fills whose report sequence is greater than `after`, in order."""
+    def fills(self, after: int) -> Sequence[Movement]:
+        """Fills and funding whose report sequence is greater than `after`, in order."""
         ...
 
     def balances(self) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ import msgspec
 
 from seawall.core.instruments import Instrument
 from seawall.core.intents import AnyIntent, Approved, Refused
-from seawall.core.orders import Fill, Order, OrderState
+from seawall.core.orders import Fill, Funding, Order, OrderState
 
 SCHEMA = 3
 
@@ -87,6 +87,12 @@ class FillBooked(Record, frozen=True, kw_only=True, tag="fill"):
 
     fill: Fill
     strategy: str
+
+
+class FundingBooked(Record, frozen=True, kw_only=True, tag="funding"):
+    """A funding payment, booked once."""
+
+    funding: Funding
 
 
 class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
@@ -191,6 +197,7 @@ AnyRecord = (
     | OrderCreated
     | OrderChanged
     | FillBooked
+    | FundingBooked
     | BreakerChanged
     | OperatorCommanded
     | SourceJudged

@@ -17,6 +17,8 @@ from seawall.core.intents import Approved, Close, Urgency
 from seawall.core.orders import (
     TRANSITIONS,
     Fill,
+    Funding,
+    Movement,
     Order,
     OrderReport,
     OrderState,
@@ -25,11 +27,12 @@ from seawall.core.orders import (
     TimeInForce,
 )
 from seawall.core.ports import Venue
-from seawall.core.records import FillBooked, OrderChanged, OrderCreated
+from seawall.core.records import FillBooked, FundingBooked, OrderChanged, OrderCreated
 from seawall.execution.orders import OrderEntry, Orders
 
 Touch = tuple[int, int]  # best bid and ask in ticks
 LONGEST_WAIT = 60 * SECOND  # between two attempts of what the venue rejects
+LIQUIDATION = "liquidation"  # whose sub-ledger holds what the venue closed
 PENDING = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
 RESTING = (OrderState.NEW, OrderState.PARTIALLY_FILLED)
 
@@ -215,7 +218,7 @@ class Executor:
         if report.sequence > self._heard + 1:
             self.sync_fills(now)  # others are missing before it, and fills may be among them
         self._heard = max(self._heard, report.sequence)
-        if isinstance(report, Fill):
+        if isinstance(report, Fill | Funding):
             self._book(report, now)
             return
         entry = self.orders.open.get(report.client_id)
@@ -237,9 +240,17 @@ class Executor:
             return
         self._change(report.client_id, report.state, now, report.reason, report.sequence)
 
-    def _book(self, fill: Fill, now: int) -> None:
-        if fill.sequence <= self._last_fill():
+    def _book(self, movement: Movement, now: int) -> None:
+        if movement.sequence <= self._last_fill():
             return
+        if isinstance(movement, Funding):
+            self._record(FundingBooked(ts=now, funding=movement))
+        elif movement.liquidation:
+            self._record(FillBooked(ts=now, fill=movement, strategy=LIQUIDATION))
+        else:
+            self._book_fill(movement, now)
+
+    def _book_fill(self, fill: Fill, now: int) -> None:
         entry = self.orders.open.get(fill.client_id)
         if entry is None:
             raise InvariantError(
@@ -250,7 +261,7 @@ class Executor:
         self._record(FillBooked(ts=now, fill=fill, strategy=entry.order.strategy))
 
     def sync_fills(self, now: int) -> int:
-        """Book every fill that the venue has and we have not; how many there were.
+        """Book every fill and funding that the venue has and we have not; how many there were.
 
         Raises VenueUnreachableError.
         """

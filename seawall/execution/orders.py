@@ -12,7 +12,13 @@ import msgspec
 from seawall.core.errors import InvariantError
 from seawall.core.events import Side
 from seawall.core.orders import TRANSITIONS, Fill, Order, OrderState
-from seawall.core.records import AnyRecord, FillBooked, OrderChanged, OrderCreated
+from seawall.core.records import (
+    AnyRecord,
+    FillBooked,
+    FundingBooked,
+    OrderChanged,
+    OrderCreated,
+)
 
 KEPT = 100  # finished orders kept to be shown
 
@@ -74,6 +80,8 @@ class Orders:
                 self._change(record)
             case FillBooked():
                 self._fill(record)
+            case FundingBooked(funding=funding):
+                self.sequence = max(self.sequence, funding.sequence)
 
     def _change(self, change: OrderChanged) -> None:
         entry = self._entry(change.client_id)
@@ -86,6 +94,10 @@ class Orders:
 
     def _fill(self, booked: FillBooked) -> None:
         fill = booked.fill
+        if fill.liquidation:  # the venue's own doing: no order of ours stands behind it
+            self.sequence = max(self.sequence, fill.sequence)
+            self.fills.append(fill)
+            return
         entry = self._entry(fill.client_id)
         if fill.size > entry.remaining:
             raise InvariantError(f"order {fill.client_id} is filled beyond its size")

@@ -13,8 +13,8 @@ import msgspec
 from seawall.core.errors import InvariantError
 from seawall.core.events import Side
 from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
-from seawall.core.orders import Fill
-from seawall.core.records import AnyRecord, Deposited, FillBooked, RunStarted
+from seawall.core.orders import Fill, Funding, Movement
+from seawall.core.records import AnyRecord, Deposited, FillBooked, FundingBooked, RunStarted
 from seawall.ledger.portfolio import Holding, Portfolio, Valuation, leverage
 from seawall.ledger.positions import Book
 
@@ -24,10 +24,11 @@ Amounts = dict[str, int]
 class Ledger:
     """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
 
-    It takes in RunStarted (for its instruments), Deposited and FillBooked, and ignores the rest.
+    It takes in RunStarted (for its instruments), Deposited, FillBooked and FundingBooked, and
+    ignores the rest.
     """
 
-    name = "ledger.1"  # a new layout of `state` takes a new name
+    name = "ledger.2"  # a new layout of `state` takes a new name
 
     def __init__(self) -> None:
         self._numeraire = ""
@@ -36,10 +37,11 @@ class Ledger:
         self._cash: Amounts = {}
         self._deposits: Amounts = {}
         self._fees: Amounts = {}
+        self._funding: Amounts = {}
         self._spot: Amounts = {}  # what spot trades brought and took, fees apart
         self._account: dict[str, Book] = {}
         self._strategies: dict[str, dict[str, Book]] = {}
-        self._sequences: dict[str, int] = {}  # venue → the last fill's report sequence
+        self._sequences: dict[str, int] = {}  # venue → the last fill's or funding's report
 
     # --- what it says ---
 
@@ -57,6 +59,11 @@ class Ledger:
     def fees(self) -> Mapping[str, int]:
         """Asset → smallest units paid (negative: received)."""
         return MappingProxyType(self._fees)
+
+    @property
+    def funding(self) -> Mapping[str, int]:
+        """Asset → smallest units paid for holding perpetual contracts (negative: received)."""
+        return MappingProxyType(self._funding)
 
     @property
     def positions(self) -> dict[str, int]:
@@ -84,7 +91,7 @@ class Ledger:
         return MappingProxyType(books)
 
     def last_fill_sequence(self, venue: str) -> int:
-        """The report sequence of the last fill booked from a venue, 0 where there is none."""
+        """The report sequence of the last fill or funding booked from a venue, 0: none."""
         return self._sequences.get(venue, 0)
 
     # --- what it is told ---
@@ -98,6 +105,8 @@ class Ledger:
         """
         if isinstance(record, FillBooked):
             self._book(record.fill, record.strategy)
+        elif isinstance(record, FundingBooked):
+            self._pay(record.funding)
         elif isinstance(record, Deposited):
             _add(self._cash, record.asset, record.amount)
             _add(self._deposits, record.asset, record.amount)
@@ -140,20 +149,49 @@ class Ledger:
         _add(self._fees, fill.fee_asset, fill.fee)
         self._sequences[instrument.venue] = fill.sequence
 
-    def _checked(self, fill: Fill) -> Instrument:
-        """The fill's instrument, or InvariantError where the fill cannot be booked."""
-        instrument = self._instruments.get(fill.instrument)
+    def _pay(self, funding: Funding) -> None:
+        """Book a funding payment; each strategy bears its share of the position."""
+        instrument = self._new(funding, f"funding at {funding.ts}")
+        account = self._account.get(funding.instrument)
+        if account is None or account.position != funding.lots or not funding.lots:
+            held = account.position if account else 0
+            raise InvariantError(
+                f"funding of {funding.instrument}: the venue says {funding.lots} lots, our books "
+                f"{held}; reconcile with the venue"
+            )
+        account.funding += funding.amount
+        left = funding.amount
+        parts = [
+            b[funding.instrument] for b in self._strategies.values() if funding.instrument in b
+        ]
+        for book in parts:
+            share = funding.amount * book.position // funding.lots
+            book.funding += share
+            left -= share
+        max(parts, key=lambda book: abs(book.position)).funding += left
+        _add(self._cash, funding.asset, -funding.amount)
+        _add(self._funding, funding.asset, funding.amount)
+        self._sequences[instrument.venue] = funding.sequence
+
+    def _new(self, movement: Movement, what: str) -> Instrument:
+        """The instrument of a movement, or InvariantError where it is not known or not new."""
+        instrument = self._instruments.get(movement.instrument)
         if instrument is None:
             raise InvariantError(
-                f"fill {fill.fill_id}: {fill.instrument} is not among the run's instruments; "
-                "add it to the catalog"
+                f"{what}: {movement.instrument} is not among the run's instruments; add it to the "
+                "catalog"
             )
         last = self._sequences.get(instrument.venue, 0)
-        if fill.sequence <= last:
+        if movement.sequence <= last:
             raise InvariantError(
-                f"fill {fill.fill_id} of {instrument.venue}: report {fill.sequence} comes again or "
+                f"{what} of {instrument.venue}: report {movement.sequence} comes again or "
                 f"too late, report {last} is booked already; reconcile with the venue"
             )
+        return instrument
+
+    def _checked(self, fill: Fill) -> Instrument:
+        """The fill's instrument, or InvariantError where the fill cannot be booked."""
+        instrument = self._new(fill, f"fill {fill.fill_id}")
         whole = fill.size > 0 and fill.price > 0 and fill.size * fill.price < PRODUCT_LIMIT
         if not whole or fill.side is Side.UNKNOWN:
             raise InvariantError(
@@ -178,8 +216,9 @@ class Ledger:
     def conservation(self) -> None:
         """Check that nothing was made or lost, to the last unit.
 
-        Deposits, what spot trades moved and the profit of derivatives, less fees, are the cash of
-        each asset; each book's lots explain its flows; the strategies add up to the account.
+        Deposits, what spot trades moved and the profit of derivatives, less fees and funding, are
+        the cash of each asset; each book's lots explain its flows; the strategies add up to the
+        account.
 
         Raises:
             InvariantError: one of these does not hold.
@@ -187,7 +226,7 @@ class Ledger:
         derivatives = self._realised(spot=False)
         for asset in {**self._cash, **derivatives}:
             expected = sum(a.get(asset, 0) for a in (self._deposits, self._spot, derivatives))
-            expected -= self._fees.get(asset, 0)
+            expected -= self._fees.get(asset, 0) + self._funding.get(asset, 0)
             if expected != self._cash.get(asset, 0):
                 raise InvariantError(
                     f"{asset}: the books explain {expected} units of cash, but there are "
@@ -210,6 +249,11 @@ class Ledger:
                 _add(paid, asset, fee)
         if paid != self._fees:
             raise InvariantError(f"fees {self._fees} are not those of the fills, {paid}")
+        held: Amounts = {}
+        for name, account in self._account.items():
+            _add(held, self._instruments[name].settle_asset, account.funding)
+        if any(amount != self._funding.get(asset, 0) for asset, amount in held.items()):
+            raise InvariantError(f"funding {self._funding} is not that of the positions, {held}")
 
     def _realised(self, spot: bool) -> Amounts:
         amounts: Amounts = {}
@@ -265,6 +309,7 @@ class Ledger:
             "cash": _texts(self._cash),
             "deposits": _texts(self._deposits),
             "fees": _texts(self._fees),
+            "funding": _texts(self._funding),
             "spot": _texts(self._spot),
             "account": {name: book.state() for name, book in self._account.items()},
             "strategies": {
@@ -283,6 +328,7 @@ class Ledger:
         self._cash = _integers(state["cash"])
         self._deposits = _integers(state["deposits"])
         self._fees = _integers(state["fees"])
+        self._funding = _integers(state["funding"])
         self._spot = _integers(state["spot"])
         self._account = {name: Book.restored(book) for name, book in state["account"].items()}
         self._strategies = {
@@ -326,8 +372,5 @@ def _sums(books: list[Book]) -> tuple[object, ...]:
     for book in books:
         for asset, fee in book.fees.items():
             _add(fees, asset, fee)
-    position, flow, volume, trades = (
-        sum(part)
-        for part in zip(*((b.position, b.flow, b.volume, b.trades) for b in books), strict=True)
-    )
-    return position, flow, volume, trades, fees
+    figures = ((b.position, b.flow, b.volume, b.trades, b.funding) for b in books)
+    return *(sum(part) for part in zip(*figures, strict=True)), fees

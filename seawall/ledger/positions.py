@@ -25,9 +25,20 @@ class Book:
         volume: value of all trades.
         trades: their number.
         fees: asset → smallest units paid (negative: received).
+        funding: smallest units of the settle asset paid (negative: received).
     """
 
-    __slots__ = ("_lots", "cost", "fees", "flow", "position", "realised", "trades", "volume")
+    __slots__ = (
+        "_lots",
+        "cost",
+        "fees",
+        "flow",
+        "funding",
+        "position",
+        "realised",
+        "trades",
+        "volume",
+    )
 
     def __init__(self) -> None:
         self._lots: deque[tuple[int, int]] = (
@@ -40,6 +51,7 @@ class Book:
         self.volume = 0
         self.trades = 0
         self.fees: dict[str, int] = {}
+        self.funding = 0
 
     @property
     def lots(self) -> list[tuple[int, int]]:
@@ -138,6 +150,7 @@ class Book:
     def state(self) -> Any:
         """The book as MessagePack values; amounts are texts, since they may outgrow 64 bits."""
         amounts = [self.position, self.cost, self.realised, self.flow, self.volume, self.trades]
+        amounts.append(self.funding)
         return {
             "amounts": [str(amount) for amount in amounts],
             "lots": [[size, str(cost)] for size, cost in self._lots],
@@ -149,7 +162,8 @@ class Book:
         """The book of a state that `state` gave."""
         book = cls()
         amounts = [int(amount) for amount in state["amounts"]]
-        book.position, book.cost, book.realised, book.flow, book.volume, book.trades = amounts
+        book.position, book.cost, book.realised, book.flow, *others = amounts
+        book.volume, book.trades, book.funding = others
         book._lots.extend((size, int(cost)) for size, cost in state["lots"])
         book.fees = {asset: int(fee) for asset, fee in state["fees"].items()}
         return book

@@ -21,7 +21,7 @@ from seawall.core.intents import (
     Target,
     Urgency,
 )
-from seawall.core.orders import Fill, Order, OrderState, OrderType, TimeInForce
+from seawall.core.orders import Fill, Funding, Order, OrderState, OrderType, TimeInForce
 from seawall.core.records import AnyRecord, decode, encode
 
 WHEN = 1_700_000_000_123_456_789
@@ -83,6 +83,19 @@ EXAMPLES: list[AnyRecord] = [
     records.OrderCreated(ts=WHEN, order=msgspec.structs.replace(ORDER, price=None)),
     records.OrderChanged(ts=WHEN, client_id="r-1", state=OrderState.UNKNOWN, venue_sequence=9),
     records.FillBooked(ts=WHEN, fill=FILL, strategy="trend"),
+    records.FundingBooked(
+        ts=WHEN,
+        funding=Funding(
+            sequence=2,
+            instrument="a",
+            lots=-2,
+            price=10,
+            rate=-(10**8),
+            amount=-1,
+            asset="BTC",
+            ts=WHEN,
+        ),
+    ),
     records.BreakerChanged(
         ts=WHEN,
         name="drawdown",
@@ -144,6 +157,7 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "deposited",
         "digest",
         "fill",
+        "funding",
         "halted",
         "intent",
         "model_rolled_back",

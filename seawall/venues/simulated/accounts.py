@@ -83,5 +83,9 @@ class Accounts:
         realised = position.trade(instrument.kind is Kind.INVERSE, side, size, value)
         self._move(instrument.settle_asset, realised - fee)
 
+    def pay(self, asset: str, amount: int) -> None:
+        """Something was paid out of a balance (below 0: was received)."""
+        self._move(asset, -amount)
+
     def _move(self, asset: str, amount: int) -> None:
         self.balances[asset] = self.balances.get(asset, 0) + amount

@@ -11,7 +11,7 @@ from seawall.core.clock import MILLISECOND, SECOND, Clock
 from seawall.core.errors import OrderRefusedError, VenueError, VenueUnreachableError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
-from seawall.core.orders import Fill, Order, OrderReport, Report
+from seawall.core.orders import Movement, Order, OrderReport, Report
 from seawall.venues.simulated import wire
 from seawall.venues.simulated.shape import VenueShape
 
@@ -97,10 +97,10 @@ class RemoteVenue:
         names = None if client_ids is None else list(client_ids)
         return self._call(wire.Orders(names), list[OrderReport])
 
-    def fills(self, after: int) -> list[Fill]:
+    def fills(self, after: int) -> list[Movement]:
         """See Account."""
-        fills: list[Fill] = []
-        while more := self._call(wire.Fills(after), list[Fill]):
+        fills: list[Movement] = []
+        while more := self._call(wire.Fills(after), list[Movement]):
             fills += more
             after = more[-1].sequence
             if len(more) < wire.REPORTS_AT_ONCE:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.clock import SECOND
 from seawall.core.errors import InvariantError, OrderRefusedError, StoreError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
-from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report
+from seawall.core.orders import Fill, Movement, Order, OrderReport, OrderState, Report
 from seawall.venues.simulated import kernels, requests
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Working
@@ -53,6 +54,8 @@ class Engine:
         self.in_flight = 0
         self.last_arrival = 0
         self._failed = False
+        self._begun = False
+        self._review = 0  # ns UTC of the next look at the margin, 0: after the next row
         if self._keeping is not None:
             collecting = gc.isenabled()
             gc.disable()  # all that a long log holds stays: looking through it again is in vain
@@ -140,10 +143,14 @@ class Engine:
         working = self.matching.orders.get(client_id)
         return self._told.last_of(client_id) if working is None else working.report
 
-    def fills(self, after: int, most: int | None = None) -> list[Fill]:
-        """Fills whose report sequence is greater than `after`, in order; the first `most`."""
+    def movements(self, after: int, most: int | None = None) -> list[Movement]:
+        """Fills and funding with a sequence greater than `after`, in order; the first `most`."""
         self._must_stand()
-        return self._told.fills(after, most)
+        return self._told.movements(after, most)
+
+    def fills(self, after: int) -> list[Fill]:
+        """Fills alone."""
+        return [each for each in self.movements(after) if isinstance(each, Fill)]
 
     def balances(self) -> Mapping[str, int]:
         """Asset → smallest units."""
@@ -188,18 +195,35 @@ class Engine:
         self.matching.flow.begin(view)
         last = int(view["recv_ts"][-1]) if len(view) else 0
         until = max(until, last, self.now)
+        if not self._begun:
+            self._begun = True
+            first = self.now or (int(view["recv_ts"][0]) if len(view) else until) - 1
+            self.matching.schedule_funding(first)
         at = 0
         while True:
             timer = self.matching.timers[0][0] if self.matching.timers else _NEVER
-            at = self._run(view, at, timer if timer < until else _NEVER)
+            review = self._review_due(view, at)
+            due = min(timer, review)
+            at = self._run(view, at, due if due < until else _NEVER)
             self.matching.flow.advance(at)
-            if timer >= until:
+            if due >= until:
                 break
-            self._apply(heapq.heappop(self.matching.timers)[2], max(timer, self.now))
+            self.now = max(due, self.now)
+            if timer <= review:
+                self._apply(heapq.heappop(self.matching.timers)[2], self.now)
+            else:
+                self._review = 0
+                self.matching.review_margin(self.now)
         self.now = until
         if self._keeping is not None:
             self._keeping.flush()
         self._failed = False
+
+    def _review_due(self, rows: NDArray[Any], at: int) -> int:
+        """Ns UTC of the next look at the margin: the first whole second after the next row."""
+        if not self._review and self.shape.maintenance_ppm and at < len(rows):
+            self._review = -(-int(rows[at]["recv_ts"]) // SECOND) * SECOND
+        return self._review or _NEVER
 
     def _must_stand(self) -> None:
         """After a failed write there may be reports that no log holds: they must not be told."""
@@ -227,6 +251,11 @@ class Engine:
         if isinstance(timer, Working):
             if not timer.report.state.final:
                 matching.finish(timer, OrderState.EXPIRED, ts, "its time is over")
+            return
+        if isinstance(timer, tuple):
+            for rate in timer:
+                matching.pay_funding(rate, ts)
+            matching.schedule_funding(timer[0].ts)
             return
         self.in_flight -= 1
         old = matching.live.get(timer.client_id)

@@ -6,7 +6,7 @@ import msgspec
 
 from seawall.core.errors import StoreError
 from seawall.core.instruments import Instrument
-from seawall.core.orders import Fill, OrderState
+from seawall.core.orders import Fill, Funding, OrderState
 from seawall.venues.simulated import kernels, standing
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.log import Log, Opened, Reported, Requested, Watched
@@ -104,6 +104,7 @@ class Keeping:
                     self._opened = entry
                     known = {i.name: i for i in entry.instruments}
         self._must_fit(known)
+        matching.changed = dict.fromkeys(matching.index.values(), matching.said)
         return self._requests
 
     def opened(self) -> None:
@@ -152,16 +153,15 @@ class Keeping:
 
     def _fold(self, entry: Reported, known: Mapping[str, Instrument]) -> None:
         report, matching = entry.report, self._matching
-        working = matching.orders[report.client_id]
         matching.keep(report, entry.due)
-        if isinstance(report, Fill):
-            instrument = known[report.instrument]
-            value = instrument.value(report.price, report.size)
-            matching.accounts.book(instrument, report.side, report.size, value, report.fee)
-            matching.turnover.add(instrument.settle_asset, report.ts, value)
-            working.filled += report.size
+        if isinstance(report, Funding):
+            matching.accounts.pay(report.asset, report.amount)
+        elif isinstance(report, Fill):
+            matching.settle(report, known[report.instrument])
+            if not report.liquidation:
+                matching.orders[report.client_id].filled += report.size
         else:
-            working.report = report
+            matching.orders[report.client_id].report = report
             if report.state.final:
                 del matching.live[report.client_id]
 

@@ -4,30 +4,35 @@ Everything that happens makes a report; the reports are the truth that the log k
 """
 
 import heapq
+from bisect import bisect_right
 
 from seawall.core import money
 from seawall.core.events import Side
-from seawall.core.instruments import Catalog, Kind
+from seawall.core.instruments import Catalog, Instrument, Kind
+from seawall.core.money import PPM
 from seawall.core.orders import (
     Fill,
+    Funding,
     Order,
     OrderReport,
     OrderState,
+    OrderType,
     Report,
     TimeInForce,
     TriggerBy,
 )
 from seawall.core.randomness import generator
-from seawall.venues.simulated import funds, kernels
+from seawall.venues.simulated import funds, kernels, margin
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.desk import Desk, Happened, Plan, Working
 from seawall.venues.simulated.fees import Turnover
 from seawall.venues.simulated.flow import Flow
 from seawall.venues.simulated.log import Reported, Requested, Watched
-from seawall.venues.simulated.shape import VenueShape
+from seawall.venues.simulated.margin import Exposed
+from seawall.venues.simulated.shape import FundingRate, VenueShape
 from seawall.venues.simulated.told import Told
 
-Timer = Requested | Working
+Timer = Requested | Working | tuple[FundingRate, ...]  # the rates of one time
 
 
 class Matching:
@@ -39,6 +44,7 @@ class Matching:
     Attributes:
         orders: all, less those that the last checkpoint ended. live: the open ones.
         turnover: what fees go by. flow: what else of the tape matters.
+        changed: instrument → ns UTC of the last change of its position.
         timers: (ns UTC, number, what is due), a heap.
         said: ns UTC, the latest time of any request or report.
         batch: reports, and what stops have seen, that the log does not hold yet.
@@ -54,6 +60,7 @@ class Matching:
         self.index = {
             i.name: k for k, i in enumerate(catalog.instruments) if i.name in catalog.primary
         }
+        self.changed: dict[int, int] = {}
         self.orders: dict[str, Working] = {}
         self.live: dict[str, Working] = {}
         self.timers: list[tuple[int, int, Timer]] = []
@@ -73,8 +80,13 @@ class Matching:
 
     def register(self, order: Order, ts: int) -> None:
         """The order exists from here on; it has not arrived."""
+        working = self._working(order, ts)
+        self.orders[order.client_id] = working
+        self.live[order.client_id] = working
+
+    def _working(self, order: Order, ts: int) -> Working:
         self._numbers += 1
-        working = Working(
+        return Working(
             order=order,
             index=self.index.get(order.instrument, -1),
             placed=ts,
@@ -89,8 +101,6 @@ class Matching:
                 ts=ts,
             ),
         )
-        self.orders[order.client_id] = working
-        self.live[order.client_id] = working
 
     def set_timer(self, ts: int, what: Timer) -> None:
         """`what` is due at `ts`."""
@@ -254,11 +264,30 @@ class Matching:
             self.desk.resize(working, self.open_size(working))
 
     def _book(self, working: Working, price: int, lots: int, maker: bool, ts: int) -> None:
-        """One fill: into the accounts, to the node, and its effect on reduce-only orders."""
+        """One fill of an order, and what it does to that order and to reduce-only ones."""
+        self._fill(working, price, lots, maker, ts)
+        if working.filled >= working.order.size:
+            self.finish(working, OrderState.FILLED, ts, "")
+        else:
+            self._report(working, OrderState.PARTIALLY_FILLED, ts)
+        if self.catalog.instruments[working.index].kind is not Kind.SPOT:
+            self._refit(working.index, ts)
+
+    def _fill(
+        self,
+        working: Working,
+        price: int,
+        lots: int,
+        maker: bool,
+        ts: int,
+        liquidation: bool = False,
+    ) -> None:
+        """One fill: into the accounts and to the node."""
         order = working.order
         instrument = self.catalog.instruments[working.index]
-        value = instrument.value(price, lots)
-        fee = money.fee(value, self.turnover.rate(self.shape, instrument, maker, ts))
+        rate = self.turnover.rate(self.shape, instrument, maker, ts)
+        if liquidation:
+            rate += self.shape.liquidation_fee_ppm
         sequence = len(self._told.due) + 1
         fill = Fill(
             sequence=sequence,
@@ -268,21 +297,22 @@ class Matching:
             side=order.side,
             price=price,
             size=lots,
-            fee=fee,
+            fee=money.fee(instrument.value(price, lots), rate),
             fee_asset=instrument.settle_asset,
             maker=maker,
             ts=ts,
+            liquidation=liquidation,
         )
-        self.accounts.book(instrument, order.side, lots, value, fee)
-        self.turnover.add(instrument.settle_asset, ts, value)
+        self.settle(fill, instrument)
+        self.changed[working.index] = ts
         working.filled += lots
-        self._tell(fill, working, ts)
-        if working.filled >= order.size:
-            self.finish(working, OrderState.FILLED, ts, "")
-        else:
-            self._report(working, OrderState.PARTIALLY_FILLED, ts)
-        if instrument.kind is not Kind.SPOT:
-            self._refit(working.index, ts)
+        self._tell(fill, working.response, working.index, ts)
+
+    def settle(self, fill: Fill, instrument: Instrument) -> None:
+        """A fill's effect on the account."""
+        value = instrument.value(fill.price, fill.size)
+        self.accounts.book(instrument, fill.side, fill.size, value, fill.fee)
+        self.turnover.add(instrument.settle_asset, fill.ts, value)
 
     def _refit(self, index: int, ts: int) -> None:
         """The position changed: reduce-only orders never stand for more than it."""
@@ -294,6 +324,90 @@ class Matching:
                 self.finish(
                     other, OrderState.CANCELED, ts, "reduce-only: there is nothing left to reduce"
                 )
+
+    # --- funding and margin ---
+
+    def schedule_funding(self, after: int) -> None:
+        """The next funding time after `after` is due."""
+        rates = self.shape.funding
+        first = bisect_right(rates, after, key=lambda rate: rate.ts)
+        if first < len(rates):
+            ts = rates[first].ts
+            last = bisect_right(rates, ts, key=lambda rate: rate.ts)
+            self.set_timer(ts, rates[first:last])
+
+    def pay_funding(self, rate: FundingRate, ts: int) -> None:
+        """A funding time: what is held pays, or is paid."""
+        lots = self.accounts.lots(rate.instrument)
+        index = self.index.get(rate.instrument, -1)
+        if not lots or index < 0:
+            return
+        instrument = self.catalog.instruments[index]
+        price = self.desk.mark(index) or int(self.desk.floor.markets[index]["last"])
+        cost = self.accounts.positions[rate.instrument].cost
+        value = instrument.value(price, abs(lots)) if price else cost
+        funding = Funding(
+            sequence=len(self._told.due) + 1,
+            instrument=rate.instrument,
+            lots=lots,
+            price=price,
+            rate=rate.rate,
+            amount=money.funding(value if lots > 0 else -value, rate.rate),
+            asset=instrument.settle_asset,
+            ts=ts,
+        )
+        self.accounts.pay(funding.asset, funding.amount)
+        event = f"funding/{funding.sequence}"
+        response = self.latency("response", event, self.shape.response_latency_ns)
+        self._tell(funding, response, index, ts)
+
+    def review_margin(self, ts: int) -> None:
+        """Close positions whose account can no longer carry them, the most demanding first."""
+        for asset in sorted({self.desk.instruments[k].settle_asset for k in self.index.values()}):
+            for each in self._exposed(asset):
+                reason = margin.shortfall(self.accounts, asset, self._exposed(asset))
+                if not reason:
+                    break
+                self._cancel_all(asset, ts, reason)
+                self._liquidate(each, ts)
+
+    def _exposed(self, asset: str) -> list[Exposed]:
+        maintenance = self.shape.maintenance_ppm
+        return margin.exposures(self.accounts, self.desk, asset, self.changed, maintenance)
+
+    def _cancel_all(self, asset: str, ts: int, reason: str) -> None:
+        """No open order of a contract that settles in the asset stays."""
+        for working in list(self.live.values()):
+            instrument = self.catalog.instruments[working.index]
+            derivative = instrument.kind is not Kind.SPOT and instrument.settle_asset == asset
+            if derivative and working.report.state is not OrderState.SENT:
+                self.finish(working, OrderState.CANCELED, ts, reason)
+
+    def _liquidate(self, exposed: Exposed, ts: int) -> None:
+        """Close one position as far as the book goes; what is left waits for the next look."""
+        order = Order(
+            client_id=f"liquidation-{len(self._told.due) + 1}",
+            instrument=self.catalog.instruments[exposed.index].name,
+            side=Side.SELL if exposed.lots > 0 else Side.BUY,
+            type=OrderType.MARKET,
+            size=abs(exposed.lots),
+            reduce_only=True,
+        )
+        working = self._working(order, ts)
+        plan = self.desk.plan(working, working.order.size)
+        self.desk.take(working, plan)
+        for shown, lots in plan.levels:
+            self._fill(working, self._worse(exposed, shown), lots, False, ts, liquidation=True)
+
+    def _worse(self, exposed: Exposed, shown: int) -> int:
+        """On bars a position goes at the far end of the bar that made it fall, not at its close."""
+        market = self.desk.floor.markets[exposed.index]
+        if market["made_of"] != kernels.BY_BAR or not exposed.price:
+            return shown
+        away = exposed.price * self.shape.half_spread_ppm // PPM
+        if exposed.lots > 0:
+            return max(1, min(shown, exposed.price - away))
+        return max(shown, exposed.price + away)
 
     # --- reports ---
 
@@ -314,11 +428,11 @@ class Matching:
             reason=reason,
         )
         working.report = report
-        self._tell(report, working, ts)
+        self._tell(report, working.response, working.index, ts)
 
-    def _tell(self, report: Report, working: Working, ts: int) -> None:
+    def _tell(self, report: Report, response: int, index: int, ts: int) -> None:
         last = self._told.due[-1] if self._told.due else 0
-        due = max(ts + working.response + self.flow.delay(working.index), last)
+        due = max(ts + response + self.flow.delay(index), last)
         self.keep(report, due)
         if self._logged:
             self.batch.append(Reported(report=report, due=due))

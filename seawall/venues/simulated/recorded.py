@@ -7,7 +7,15 @@ from seawall.core.clock import Clock
 from seawall.core.errors import OrderRefusedError, VenueUnreachableError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Instrument
-from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report
+from seawall.core.orders import (
+    Fill,
+    Funding,
+    Movement,
+    Order,
+    OrderReport,
+    OrderState,
+    Report,
+)
 from seawall.venues.simulated.accounts import Accounts
 from seawall.venues.simulated.log import Entry, Opened, Reported, Requested
 
@@ -42,7 +50,7 @@ class Answers:
                     self.balances = entry.shape.balances
                 opened = True
                 self.instruments |= {i.name: i for i in entry.instruments}
-            else:
+            elif isinstance(entry, Requested):
                 if entry.order is not None:
                     self.accepted[entry.order.client_id] = entry
                 if entry.action != "place":
@@ -68,7 +76,7 @@ class RecordedVenue:
         self._now = 0
         self._placed: set[str] = set()
         self._last: dict[str, OrderReport] = {}
-        self._fills: list[Fill] = []
+        self._movements: list[Movement] = []
         self._dues = [each.due for each in answers.reported]
 
     @property
@@ -125,11 +133,11 @@ class RecordedVenue:
             ts=request.ts,
         )
 
-    def fills(self, after: int) -> list[Fill]:
+    def fills(self, after: int) -> list[Movement]:
         """See Account."""
         self._live_to(self._clock.now())
-        first = bisect_right(self._fills, after, key=lambda fill: fill.sequence)
-        return self._fills[first:]
+        first = bisect_right(self._movements, after, key=lambda each: each.sequence)
+        return self._movements[first:]
 
     def balances(self) -> Mapping[str, int]:
         """See Account."""
@@ -159,14 +167,22 @@ class RecordedVenue:
         reported = self._answers.reported
         while self._made < len(reported):
             report = reported[self._made].report
-            request = self._answers.accepted[report.client_id]
-            if report.ts > self._now or request.arrival >= self._now:
+            if report.ts > self._now or self._begun(report) >= self._now:
                 return
             self._made += 1
-            if not isinstance(report, Fill):
+            if isinstance(report, OrderReport):
                 self._last[report.client_id] = report
                 continue
-            self._fills.append(report)
+            self._movements.append(report)
+            if isinstance(report, Funding):
+                self._accounts.pay(report.asset, report.amount)
+                continue
             instrument = self._instruments[report.instrument]
             value = instrument.value(report.price, report.size)
             self._accounts.book(instrument, report.side, report.size, value, report.fee)
+
+    def _begun(self, report: Report) -> int:
+        """When the request arrived that a report answers; -1 where the exchange acted by itself."""
+        if isinstance(report, Funding) or (isinstance(report, Fill) and report.liquidation):
+            return -1
+        return self._answers.accepted[report.client_id].arrival

@@ -143,7 +143,7 @@ class Server:
             case wire.Orders():
                 return engine.orders(request.client_ids)
             case wire.Fills():
-                return engine.fills(request.after, wire.REPORTS_AT_ONCE)
+                return engine.movements(request.after, wire.REPORTS_AT_ONCE)
             case wire.Balances():
                 return engine.balances()
         return engine.positions()

@@ -1,11 +1,12 @@
 """What kind of exchange is simulated: its fees, latencies and limits."""
 
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
 
 from seawall.core.errors import SettingError
-from seawall.core.money import PPM
+from seawall.core.money import PPM, RATE
 from seawall.venues.simulated.queue_kernels import PROBABILISTIC, RISK_AVERSE
 
 MOST_OPEN_ORDERS = 4096
@@ -22,6 +23,14 @@ class FeeTier(msgspec.Struct, frozen=True, kw_only=True):
     volume: int
     maker_fee_ppm: int
     taker_fee_ppm: int
+
+
+class FundingRate(msgspec.Struct, frozen=True, array_like=True):
+    """One funding time of a perpetual contract. rate: see core.money.funding."""
+
+    instrument: str
+    ts: int  # ns UTC
+    rate: int
 
 
 class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +57,9 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
         impact: how what we took moves the prices that we take next (see flow); none: not at all.
         impact_ppm: the move, in millionths of the price, where we took as much as was traded.
         impact_window_ns: how long what we took counts.
+        funding: what perpetual contracts pay and when, ordered by time.
+        maintenance_ppm: of a position's value that equity must cover, else it is closed; 0: never.
+        liquidation_fee_ppm: what that costs beside the taker's fee.
     """
 
     balances: dict[str, int] = {}
@@ -69,6 +81,9 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
     impact: Literal["none", "linear", "square_root"] = "none"
     impact_ppm: int = 1_000
     impact_window_ns: int = 60 * 10**9
+    funding: tuple[FundingRate, ...] = ()
+    maintenance_ppm: int = 0
+    liquidation_fee_ppm: int = 5_000
 
     @property
     def participation_ppm(self) -> int:
@@ -95,6 +110,8 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
             ("max_open_orders", 1, MOST_OPEN_ORDERS),
             ("queue_power", 1, 64),
             ("impact_ppm", 0, 100_000),
+            ("maintenance_ppm", 0, PPM - 1),
+            ("liquidation_fee_ppm", 0, 100_000),
             ("impact_window_ns", 1_000_000, 86_400 * 10**9),
         ):
             value = getattr(self, name)
@@ -116,6 +133,13 @@ class VenueShape(msgspec.Struct, frozen=True, kw_only=True):
                     "volume than the one before it, and fees that are not higher"
                 )
             before = tier
+        if any(b.ts < a.ts for a, b in pairwise(self.funding)):
+            raise SettingError("simulated venue: the funding rates must be ordered by time")
+        wild = [each for each in self.funding if abs(each.rate) > RATE]
+        if wild:
+            raise SettingError(
+                f"simulated venue: {wild[0].instrument} has a funding rate beyond the whole value"
+            )
         poor = [asset for asset, amount in self.balances.items() if amount < 0]
         if poor:
             raise SettingError(f"simulated venue: the balance of {poor[0]} is below 0")

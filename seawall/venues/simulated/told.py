@@ -11,7 +11,7 @@ from itertools import islice
 
 import msgspec
 
-from seawall.core.orders import Fill, OrderReport, Report
+from seawall.core.orders import Fill, Funding, Movement, OrderReport, Report
 from seawall.venues.simulated.log import Log, Reported
 
 _BLOCK = 256  # entries, at least, that are read together
@@ -48,7 +48,7 @@ class Told:
         self._log = log
         self._archived = 0  # reports before the last checkpoint
         self._recent: list[Report] = []  # the others
-        self._fills: list[Fill] = []  # among those
+        self._movements: list[Movement] = []  # among those
         self._blocks = array("q")  # where parts of the log begin,
         self._firsts = array("q")  # and the sequence of the first report from there on
         self._in_block = _BLOCK
@@ -62,8 +62,8 @@ class Told:
         """One more report."""
         self.due.append(due)
         self._recent.append(report)
-        if isinstance(report, Fill):
-            self._fills.append(report)
+        if isinstance(report, Fill | Funding):
+            self._movements.append(report)
 
     def framed(self, at: int, entries: int, first: int) -> None:
         """A frame of the log begins at byte `at`; its first report is, or would be, `first`."""
@@ -85,12 +85,13 @@ class Told:
             return self._recent[after - self._archived : end - self._archived]
         return list(islice(self._since(after), end - after))
 
-    def fills(self, after: int, most: int | None = None) -> list[Fill]:
-        """Fills with a sequence above `after`; the first `most`."""
+    def movements(self, after: int, most: int | None = None) -> list[Movement]:
+        """Fills and funding with a sequence above `after`; the first `most`."""
         if after >= self._archived:
-            begin = bisect_right(self._fills, after, key=lambda fill: fill.sequence)
-            return self._fills[begin : None if most is None else begin + most]
-        found = (report for report in self._since(max(0, after)) if isinstance(report, Fill))
+            begin = bisect_right(self._movements, after, key=lambda each: each.sequence)
+            return self._movements[begin : None if most is None else begin + most]
+        reports = self._since(max(0, after))
+        found = (report for report in reports if isinstance(report, Fill | Funding))
         return list(islice(found, most))
 
     def last_of(self, client_id: str) -> OrderReport | None:
@@ -143,7 +144,7 @@ class Told:
     def archive(self, ended: Sequence[OrderReport], end: int) -> None:
         """A checkpoint was written at byte `end` of the log: what it holds is let go."""
         self.ended.update((report.client_id, report.sequence) for report in ended)
-        self._recent, self._fills = [], []
+        self._recent, self._movements = [], []
         self._settle(end)
 
     def restore(self, pasts: Sequence[Past], end: int) -> None:

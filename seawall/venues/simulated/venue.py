@@ -6,7 +6,7 @@ from pathlib import Path
 from seawall.core.clock import Clock
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
-from seawall.core.orders import Fill, Order, OrderReport, Report
+from seawall.core.orders import Movement, Order, OrderReport, Report
 from seawall.venues.simulated.engine import Engine
 from seawall.venues.simulated.log import Log
 from seawall.venues.simulated.shape import VenueShape
@@ -70,9 +70,9 @@ class SimulatedVenue:
         """See Account; an order that is still on its way is SENT, with sequence 0."""
         return self.engine.orders(client_ids)
 
-    def fills(self, after: int) -> list[Fill]:
+    def fills(self, after: int) -> list[Movement]:
         """See Account."""
-        return self.engine.fills(after)
+        return self.engine.movements(after)
 
     def balances(self) -> Mapping[str, int]:
         """See Account."""
