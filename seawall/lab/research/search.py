@@ -5,32 +5,27 @@ whose size does not depend on the workers, so that the same search has the same 
 often it was interrupted and whoever did the work.
 """
 
-import contextlib
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-import numpy as np
 
-from seawall.core.errors import SettingError, StoreError
+from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
-from seawall.lab.research.evaluation import Evaluation, Plan
+from seawall.lab.research.evaluation import Plan
 from seawall.lab.research.market import FILES
-from seawall.lab.research.space import ATTEMPTS, Dimension, Parameters, Space
+from seawall.lab.research.space import ATTEMPTS, Parameters, Space
 from seawall.lab.research.strategies import kind_of, shape_of
 from seawall.lab.research.workers import Task, Workers, workers
 
 if TYPE_CHECKING:
-    import optuna
+    from seawall.lab.research.study import Study, Tried
 
 SAMPLERS = ("tpe", "random", "grid")
 BATCHES = {"tpe": 16, "random": 256, "grid": 256}  # sets; TPE learns from a batch to the next
-WARM = 64  # sets that have passed a step before any is given up there
-KEY = "seawall"
-STUDY = "search"
 Report = Callable[[int, int], None]
 
 
@@ -57,14 +52,6 @@ class SearchShape(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingError(f"sets is {self.sets}; it must be 1 or more")
 
 
-class Tried(NamedTuple):
-    """A set and what came of it. value: NaN where it was refused or says nothing."""
-
-    parameters: Parameters
-    value: float
-    pruned: bool
-
-
 class Found(NamedTuple):
     """The end of a search, or of a part of it.
 
@@ -73,13 +60,13 @@ class Found(NamedTuple):
         wanted: how many there are to be. interrupted: stopped before that.
     """
 
-    tried: list[Tried]
+    tried: "list[Tried]"
     earlier: int
     wanted: int
     interrupted: bool
 
     @property
-    def ranked(self) -> list[Tried]:
+    def ranked(self) -> "list[Tried]":
         """Those with a value that were not given up, best first."""
         good = [one for one in self.tried if not one.pruned and math.isfinite(one.value)]
         return sorted(good, key=lambda one: -one.value)
@@ -106,8 +93,27 @@ def search(
         SettingError: Optuna is missing, or the study is of another search.
         StoreError: the study cannot be read or written.
     """
-    kept = _open(study, _identity(folder, plan, space, shape))
-    wanted = _refuse_nothing(plan, space) if shape.sampler == "grid" else shape.sets
+    try:
+        from seawall.lab.research.study import opened
+    except ImportError:
+        raise SettingError("a search needs Optuna: pip install 'seawall[research]'") from None
+    wanted = _grid_size(plan, space) if shape.sampler == "grid" else shape.sets
+    with opened(study, _identity(folder, plan, space, shape)) as kept:
+        return _searched(kept, folder, plan, space, shape, wanted, count, ray, report)
+
+
+def _searched(
+    kept: "Study",
+    folder: Path,
+    plan: Plan,
+    space: Space,
+    shape: SearchShape,
+    wanted: int,
+    count: int,
+    ray: str,
+    report: Report,
+) -> Found:
+    """Until all sets are there, or Ctrl-C."""
     earlier = kept.finished
     interrupted = False
     with workers(folder, plan, count, ray) as crew:
@@ -121,112 +127,8 @@ def search(
     return Found(kept.tried, earlier, wanted, interrupted)
 
 
-class _Study:
-    """The finished sets, in memory and in Optuna's study."""
-
-    def __init__(self, study: "optuna.Study") -> None:
-        import optuna
-
-        self.optuna = optuna
-        self.study = study
-        self.tried: list[Tried] = []
-        self.numbers: set[int] = set()
-        self.steps: list[list[float]] = []
-        self.running = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.state is optuna.trial.TrialState.RUNNING:
-                self.running.append(trial)
-            else:
-                values = [trial.intermediate_values[s] for s in sorted(trial.intermediate_values)]
-                about = trial.user_attrs
-                pruned = trial.state is optuna.trial.TrialState.PRUNED and "refused" not in about
-                value = trial.value if trial.value is not None else math.nan
-                self._take(about["parameters"], value, pruned, values, about["set"])
-
-    @property
-    def finished(self) -> int:
-        return len(self.tried)
-
-    def _take(
-        self,
-        parameters: Parameters,
-        value: float,
-        pruned: bool,
-        so_far: Sequence[float],
-        number: int,
-    ) -> None:
-        self.tried.append(Tried(parameters, value, pruned))
-        self.numbers.add(number)
-        for step, reached in enumerate(so_far):
-            if step == len(self.steps):
-                self.steps.append([])
-            self.steps[step].append(reached)
-
-    def least(self, prune: bool) -> tuple[float, ...]:
-        """Medians of those that came as far, while there are enough of them."""
-        if not prune:
-            return ()
-        known = [[v for v in values if math.isfinite(v)] for values in self.steps]
-        return tuple(float(np.median(v)) if len(v) >= WARM else -math.inf for v in known)
-
-    def about(self, number: int, parameters: Parameters, one: Evaluation) -> dict[str, Any]:
-        """What is kept of a set beside its value."""
-        refused = {"refused": one.refused} if one.refused else {}
-        return {"set": number, "parameters": parameters, "orders": one.orders, **refused}
-
-    def state(self, one: Evaluation) -> "optuna.trial.TrialState":
-        """As Optuna names it. What a strategy refuses counts as bad, so that TPE leaves it."""
-        states = self.optuna.trial.TrialState
-        return states.COMPLETE if _has_value(one) else states.PRUNED
-
-    def add(self, number: int, task: Task, space: Space, one: Evaluation) -> None:
-        """Keep a set that was not asked of Optuna."""
-        varied = {d.name: task.parameters[d.name] for d in space.dimensions}
-        self.study.add_trial(
-            self.optuna.trial.create_trial(
-                state=self.state(one),
-                value=one.value if _has_value(one) else None,
-                params=varied,
-                distributions={d.name: self.distribution(d) for d in space.dimensions},
-                user_attrs=self.about(number, task.parameters, one),
-                intermediate_values=_finite(one.so_far),
-            )
-        )
-        self._keep(number, task.parameters, one)
-
-    def tell(self, trial: "optuna.Trial", parameters: Parameters, one: Evaluation) -> None:
-        """Keep a set that was."""
-        for step, value in _finite(one.so_far).items():
-            trial.report(value, step)
-        for name, value in self.about(trial.number, parameters, one).items():
-            trial.set_user_attr(name, value)
-        self.study.tell(trial, one.value if _has_value(one) else None, self.state(one))
-        self._keep(trial.number, parameters, one)
-
-    def _keep(self, number: int, parameters: Parameters, one: Evaluation) -> None:
-        value = one.value if _has_value(one) else math.nan
-        self._take(parameters, value, one.pruned, one.so_far, number)
-
-    def distribution(self, one: Dimension) -> Any:
-        """A dimension as Optuna has it."""
-        kinds = self.optuna.distributions
-        if one.values:
-            return kinds.CategoricalDistribution(one.values)
-        if one.whole:
-            return kinds.IntDistribution(int(one.low), int(one.high), log=one.log)
-        return kinds.FloatDistribution(one.low, one.high, log=one.log)
-
-
-def _has_value(one: Evaluation) -> bool:
-    return not one.pruned and not one.refused and math.isfinite(one.value)
-
-
-def _finite(values: Sequence[float]) -> dict[int, float]:
-    return {step: value for step, value in enumerate(values) if math.isfinite(value)}
-
-
 def _numbered(
-    kept: _Study, crew: Workers, plan: Plan, space: Space, shape: SearchShape, wanted: int
+    kept: "Study", crew: Workers, plan: Plan, space: Space, shape: SearchShape, wanted: int
 ) -> Iterator[int]:
     """Sets that are known by their number: drawn at random, or of a grid."""
     if shape.sampler == "grid":
@@ -238,7 +140,7 @@ def _numbered(
         numbers = [n for n in range(first, min(first + size, wanted)) if n not in kept.numbers]
         if not numbers:
             continue
-        least = kept.least(shape.prune)
+        least = kept.least(shape.prune, first)
         drawn = [sets[n] if sets else _draw(plan, space, shape.seed, n) for n in numbers]
         tasks = [Task(parameters, least) for parameters in drawn]
         for number, task, one in zip(numbers, tasks, crew.evaluate(tasks), strict=True):
@@ -247,10 +149,11 @@ def _numbered(
 
 
 def _asked(
-    kept: _Study, crew: Workers, plan: Plan, space: Space, shape: SearchShape, wanted: int
+    kept: "Study", crew: Workers, plan: Plan, space: Space, shape: SearchShape, wanted: int
 ) -> Iterator[int]:
     """Sets that Optuna's TPE proposes; those that an interrupted run had begun come first."""
-    optuna = kept.optuna
+    import optuna
+
     known = {one.name: kept.distribution(one) for one in space.dimensions}
     begun = [optuna.Trial(kept.study, trial._trial_id) for trial in kept.running]
     while kept.finished < wanted:
@@ -261,7 +164,7 @@ def _asked(
         trials = begun[:room]
         trials += [kept.study.ask(known) for _ in range(room - len(trials))]
         begun = begun[room:]
-        least = kept.least(shape.prune)
+        least = kept.least(shape.prune, batch * BATCHES["tpe"])
         tasks = [Task({**space.fixed, **trial.params}, least) for trial in trials]
         for trial, task, one in zip(trials, tasks, crew.evaluate(tasks), strict=True):
             kept.tell(trial, task.parameters, one)
@@ -288,7 +191,7 @@ def _draw(plan: Plan, space: Space, seed: int, number: int) -> Parameters:
     )
 
 
-def _refuse_nothing(plan: Plan, space: Space) -> int:
+def _grid_size(plan: Plan, space: Space) -> int:
     """How many sets of the grid the strategy takes; SettingError where none."""
     count = sum(_taken(plan, one) for one in space.sets())
     if not count:
@@ -304,39 +207,3 @@ def _identity(folder: Path, plan: Plan, space: Space, shape: SearchShape) -> str
     asked = msgspec.structs.replace(shape, sets=1)
     digest.update(msgspec.json.encode([plan, space, asked]))
     return digest.hexdigest()
-
-
-def _open(path: Path | None, identity: str) -> _Study:
-    try:
-        import optuna
-    except ImportError:
-        raise SettingError("a search needs Optuna: pip install 'seawall[research]'") from None
-    from optuna.storages import InMemoryStorage, JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage: Any = InMemoryStorage()
-    if path is not None:
-        with _storing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            storage = JournalStorage(JournalFileBackend(str(path)))
-    study = optuna.create_study(
-        storage=storage, study_name=STUDY, direction="maximize", load_if_exists=True
-    )
-    owner = study.user_attrs.get(KEY)
-    if owner is None:
-        study.set_user_attr(KEY, identity)
-    elif owner != identity:
-        raise SettingError(
-            f"{path} holds a search of another market, strategy, space or seed; give another "
-            "--study"
-        )
-    return _Study(study)
-
-
-@contextlib.contextmanager
-def _storing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: the study cannot be opened: {error}") from error

@@ -1,5 +1,6 @@
 """The fast tier's account: by hand on a few rows, and what holds on any."""
 
+import itertools
 import math
 
 import msgspec
@@ -183,7 +184,7 @@ def test_any_split_gives_the_same_bits(
     follower = Follower(market, shape, 900)
     equity = np.empty(300)
     edges = [0, *sorted(cuts), 300]
-    for first, past in zip(edges, edges[1:], strict=False):
+    for first, past in itertools.pairwise(edges):
         follower.follow(market.path[first:past], said[first:past], equity[first:past])
     pieces = follower.account(equity)
     assert pieces.equity.tobytes() == whole.equity.tobytes()

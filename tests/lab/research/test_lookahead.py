@@ -58,8 +58,7 @@ def label_leak(price: np.ndarray) -> np.ndarray:
     horizon = 20
     ahead = np.append(price[horizon:], np.full(horizon, price[-1]))
     label = np.sign(ahead / price - 1.0)
-    recent = np.convolve(label, np.ones(5) / 5, mode="full")[: len(price)]
-    return recent
+    return np.convolve(label, np.ones(5) / 5, mode="full")[: len(price)]
 
 
 def resample_leak(price: np.ndarray) -> np.ndarray:
