@@ -117,7 +117,7 @@ def test_over_the_socket_all_is_as_in_the_process(tmp_path: Path) -> None:
         far.observe(Raw(rows[rows["recv_ts"] > last]), 500)
         near.observe(Raw(rows[rows["recv_ts"] > last]), 500)
         reports = far.poll(FOREVER)
-        assert len(reports) > 10
+        assert reports[-1].sequence > 50
         assert reports == near.poll(FOREVER)
         assert far.poll(FOREVER) == []
         for venue in (far, near):
