@@ -1,0 +1,265 @@
+"""The sections of the settings: every number a user may choose, with its unit and its range.
+
+`settings` puts them together and says where each value came from.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a setting may be, in words, where its type does not say it."""
+
+    text: str
+
+
+def _split(value: object) -> object:
+    """Lists may be written ``a,b`` in the environment and on the command line."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("a name twice")
+    return values
+
+
+Names = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(min_length=1, max_length=32),
+    Allowed('different names of exchanges, such as ["binance", "kraken"]'),
+]
+Symbols = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$")], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(min_length=1, max_length=256),
+    Allowed('different symbols in capitals, such as ["BTC/USDT", "ETH/USDT"]'),
+]
+Instruments = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=256),
+    Allowed('different names of instruments, such as ["BTCUSDT@binance-usdm"]'),
+]
+Folder = Annotated[
+    Path,
+    BeforeValidator(lambda value: None if value == "" else value),
+    AfterValidator(Path.expanduser),
+    Allowed("the path of a folder"),
+]
+Tape = Annotated[
+    Path | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    AfterValidator(lambda value: value and value.expanduser()),
+    Allowed("the path of a recorded tape"),
+]
+Speed = Annotated[
+    Annotated[float, Field(gt=0, le=1_000_000)] | None,
+    BeforeValidator(lambda value: None if value == "max" else value),
+    Allowed('a factor of real time above 0, or "max" for as fast as possible'),
+]
+
+
+class Section(BaseModel):
+    """A table of `seawall.toml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("not a number")
+        return value
+
+
+class FeedSettings(Section):
+    """Where market data comes from.
+
+    Attributes:
+        name: `auto` is `live` if an exchange answers, else `simulated`.
+        exchanges: names as ccxt has them. symbols: as ccxt has them.
+        tape: the folder of a recorded tape, for `replay`.
+        speed: of a replay, as a factor of real time; None (``max``) is as fast as possible.
+        cadence_ms: milliseconds from frame to frame.
+        outages_per_hour: of each source of the simulated market.
+        hostile: one source of the simulated market turns hostile a minute after the start of a
+            paper run; `none` leaves all honest; else an attack's name and its parameters, several
+            divided by ``+``. Live feeds and replays are never attacked.
+    """
+
+    name: Literal["auto", "live", "simulated", "replay"] = "auto"
+    exchanges: Names = ("binance", "kraken", "coinbase")
+    symbols: Symbols = ("BTC/USDT", "ETH/USDT")
+    tape: Tape = None
+    speed: Speed = None
+    cadence_ms: int = Field(default=1_000, ge=10, le=3_600_000)
+    outages_per_hour: float = Field(default=2.0, ge=0, le=3_600)
+    hostile: Annotated[
+        str,
+        StringConstraints(
+            strip_whitespace=True,
+            pattern=r"^[a-z_-]+( +[a-z_-]+=[^ +]+)*( *\+ *[a-z_-]+( +[a-z_-]+=[^ +]+)*)*$",
+            max_length=500,
+        ),
+        Allowed('auto, none, or an attack such as "mean_shift offset=200 after=60s"'),
+    ] = "auto"
+
+    @model_validator(mode="after")
+    def _replay_has_a_tape(self) -> "FeedSettings":
+        if self.name == "replay" and self.tape is None:
+            raise ValueError("replay needs the folder of a tape: --tape FOLDER or feed.tape")
+        return self
+
+
+class AdmissionSettings(Section):
+    """What a source must keep to, so that its rows are let in.
+
+    Attributes:
+        trust_minimum: in [0, 1]; sources below are refused.
+        rows_per_second, burst_rows: the token bucket of each source.
+        rows_per_epoch: quota of each source per epoch of 60 s.
+        stale_ms: a row whose corrected age is above this is refused.
+        clock_step_ms: a source whose clock jumps by more is stale.
+        price_band: largest move of the touch within one epoch, as a fraction.
+        silent_s: a silence longer than this is a gap, which resets windows.
+    """
+
+    trust_minimum: float = Field(default=0.3, ge=0, le=1)
+    rows_per_second: int = Field(default=50_000, ge=1, le=100_000_000)
+    burst_rows: int = Field(default=200_000, ge=1, le=1_000_000_000)
+    rows_per_epoch: int = Field(default=5_000_000, ge=1, le=6_000_000_000)
+    stale_ms: int = Field(default=5_000, ge=1, le=3_600_000)
+    clock_step_ms: int = Field(default=250, ge=1, le=60_000)
+    price_band: float = Field(default=0.25, ge=0.001, le=1.0)
+    silent_s: float = Field(default=30.0, ge=0.1, le=86_400)
+
+
+class EstimationSettings(Section):
+    """How fast estimates forget.
+
+    Attributes:
+        halflife_s: of location and scale, seconds.
+        volatility_halflife_s: of the volatility, seconds.
+    """
+
+    halflife_s: float = Field(default=300.0, ge=1, le=604_800)
+    volatility_halflife_s: float = Field(default=600.0, ge=1, le=604_800)
+
+
+class GatingSettings(Section):
+    """How the model of each group learns, and what it is measured against.
+
+    Attributes:
+        reference: a golden set of `seawall calibrate reference`; empty: `reference.golden` in the
+            feed's data folder if it is there, else a provisional one of the run's own beginning.
+        faulty: hostile sources that are withstood; certified with 4 x faulty + 1 sources or more.
+        window: rows of the sample that one update learns from.
+        rate: share of the way to the sample's location that one update goes.
+    """
+
+    reference: Annotated[str, Allowed("the path of a golden set, or empty for the usual place")] = (
+        ""
+    )
+    faulty: int = Field(default=1, ge=1, le=10)
+    window: int = Field(default=1_000, ge=128, le=10_000)
+    rate: float = Field(default=0.05, ge=0.001, le=0.05)
+
+
+class DecisionSettings(Section):
+    """How the agents form opinions, and when an opinion becomes an intent.
+
+    Attributes:
+        trend_fast_s, trend_slow_s: half-lives of the trend agent's averages, seconds.
+        deadband: a target that moves by less than this fraction of the position cap is left alone.
+        order_flow_halflife_s: of the order-flow agent, seconds.
+        minimum_hold_s: shortest time between two changes of one target, seconds.
+        instruments: what to trade, such as BTCUSDT@binance-usdm; empty: one of each asset, the
+            first that the deposit pays for, a derivative rather than a spot pair.
+    """
+
+    trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
+    trend_slow_s: float = Field(default=600.0, ge=1, le=2_592_000)
+    deadband: float = Field(default=0.15, ge=0, le=1)
+    order_flow_halflife_s: float = Field(default=30.0, ge=1, le=86_400)
+    minimum_hold_s: float = Field(default=30.0, ge=0, le=86_400)
+    instruments: Instruments = ()
+
+    @model_validator(mode="after")
+    def _fast_is_faster(self) -> "DecisionSettings":
+        if self.trend_fast_s >= self.trend_slow_s:
+            raise ValueError(
+                f"decision.trend_fast_s ({self.trend_fast_s:g}) must be below "
+                f"decision.trend_slow_s ({self.trend_slow_s:g})"
+            )
+        return self
+
+
+class RiskSettings(Section):
+    """What may be lost and held.
+
+    Attributes:
+        max_leverage: gross exposure over equity.
+        max_position_size: per asset, as a fraction of capital.
+        drawdown_threshold: fall from the peak of equity that opens the breaker, as a fraction.
+        flash_crash_threshold: price move within one minute that opens the breaker, as a fraction.
+        volatility_threshold: annualised (365 days) volatility, as a fraction.
+    """
+
+    max_leverage: float = Field(default=2.0, ge=0.1, le=2.0)
+    max_position_size: float = Field(default=0.2, ge=0.001, le=1.0)
+    drawdown_threshold: float = Field(default=0.20, ge=0.01, le=0.5)
+    flash_crash_threshold: float = Field(default=0.05, ge=0.005, le=0.5)
+    volatility_threshold: float = Field(default=0.60, ge=0.05, le=10.0)
+
+
+class VenueSettings(Section):
+    """The simulated exchange.
+
+    Attributes:
+        maker_fee_ppm, taker_fee_ppm: millionths of the traded value; below 0 is a rebate.
+        entry_latency_ms, response_latency_ms: from us to the venue, and back.
+        half_spread_ppm: assumed where the tape has bars only, millionths of the price.
+        bar_participation: largest share of a bar's volume that our orders may take.
+        url: empty: in this process; `unix:/path` or `tcp:127.0.0.1:port`: a process of its own.
+    """
+
+    maker_fee_ppm: int = Field(default=200, ge=-1_000, le=10_000)
+    taker_fee_ppm: int = Field(default=500, ge=-1_000, le=10_000)
+    entry_latency_ms: float = Field(default=5.0, ge=0, le=60_000)
+    response_latency_ms: float = Field(default=5.0, ge=0, le=60_000)
+    half_spread_ppm: int = Field(default=100, ge=0, le=100_000)
+    bar_participation: float = Field(default=0.1, ge=0.001, le=1.0)
+    url: Annotated[
+        str,
+        StringConstraints(pattern=r"^(unix:.+|tcp:(127\.0\.0\.1|localhost):[0-9]{1,5})?$"),
+        Allowed('"" for in this process, unix:/path or tcp:127.0.0.1:port'),
+    ] = ""
+
+
+class ApiSettings(Section):
+    """Where the dashboard is served. port: 0 takes any free one."""
+
+    host: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9.:_-]+$"),
+        Allowed("an address or name of this machine, such as 127.0.0.1"),
+    ] = "127.0.0.1"
+    port: int = Field(default=8_000, ge=0, le=65_535)
