@@ -80,7 +80,7 @@ def _from_memory(market: data.Market, settings: Settings, _: None) -> Summary:
     feed = ReplayFeed(catalog, iter(market.blocks), TapeClock(), None)
     run = assembly.run_id(settings.fingerprint(), catalog)
     return assembly.build(
-        settings, catalog, feed, MemoryJournal(), assembly.Silent(), run, strict=True
+        settings, catalog, feed, MemoryJournal(), assembly.Silent(), run, strict=True, eager=False
     ).run()
 
 

@@ -14,7 +14,7 @@ from seawall.core.clock import SECOND
 from seawall.core.intents import Target
 from seawall.core.randomness import generator
 from seawall.ledger import Ledger
-from seawall.risk.breakers import BREAKERS, Breakers, Measure
+from seawall.risk.breakers import BREAKERS, Breakers, Reading
 from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Holding, Limits, approve
 
@@ -61,7 +61,7 @@ def _checking(bench: Bench, calls: int) -> Iterator[Result]:
     equities = (walks[:, -1] * 1000).tolist()
     volatility = dict.fromkeys(groups, 0.4)
     breakers, gauges = Breakers(BREAKERS), Gauges(BREAKERS)
-    measures: list[list[Measure]] = []
+    measures: list[Reading] = []
 
     def read(number: int) -> None:
         ts = records.START + number * SECOND
@@ -77,7 +77,7 @@ def _checking(bench: Bench, calls: int) -> Iterator[Result]:
         gauges = Gauges(BREAKERS)
         reads.append(_each(calls, read))
         checks.append(_each(calls, check))
-    on = f"{calls:,} boundaries, {len(measures[0])} measures"
+    on = f"{calls:,} boundaries, {len(list(measures[0]))} measures"
     note = same("measures", [_hash([[m.value for m in one] for one in measures])])
     yield from _percentiles("breakers' check", on, checks, CHECK_FLOOR, note)
     yield from _percentiles("gauges' reading for the breakers", on, reads, (), note)

@@ -67,6 +67,18 @@ class FlowState(NamedTuple):
     high: NDArray[np.float64]
 
 
+LONG_AGO = -(1 << 60)
+WISH = np.dtype(
+    [
+        ("long_only", "<i8"),  # 1: it cannot be sold short
+        ("exposure", "<f8"),  # what was last asked for, numeraire
+        ("ts", "<i8"),  # ns UTC, when; LONG_AGO: never
+        ("expiry", "<i8"),  # ns UTC, until when it is in force
+        ("refused_until", "<i8"),  # ns UTC; risk refused more, and nothing has changed since
+    ]
+)
+
+
 class Blend(NamedTuple):
     """Constants of the blend of opinions."""
 
@@ -270,3 +282,35 @@ def blend_run(rows: Any, opinions: Any, rule: Blend, strengths: Any) -> None:
         strengths[i, 0] = value
         strengths[i, 1] = low
         strengths[i, 2] = high
+
+
+@njit(cache=True)
+def wanted_of(
+    wish: Any, strength: float, cap: float, held: float, deadband: float, hold: int, now: int
+) -> float:
+    """The exposure to ask for now, numeraire; NaN where what stands is good enough.
+
+    Args:
+        wish: a WISH: what was last asked for. cap: exposure at full strength, numeraire.
+        held: signed notional held; not finite where unknown: nothing is asked for.
+        deadband: share of the cap that the wanted exposure must move. hold: ns after an intent in
+            which exposure may shrink but not grow or turn.
+    """
+    if not np.isfinite(held):
+        return np.nan
+    wanted = strength * cap
+    if wish["long_only"] == 1:
+        wanted = max(0.0, wanted)
+    reference = wish["exposure"] if now < wish["expiry"] else held
+    band = deadband * cap
+    turns = reference != 0.0 and wanted * reference <= 0.0
+    if turns and abs(wanted) <= band:
+        wanted = 0.0
+    elif not turns and abs(wanted - reference) <= band:
+        return np.nan
+    grows = abs(wanted) > abs(reference) or (turns and wanted != 0.0)
+    if grows and now < wish["refused_until"]:
+        return 0.0 if turns else np.nan
+    if grows and now - wish["ts"] < hold:
+        return 0.0 if turns else np.nan  # out at once, in again after the hold
+    return wanted

@@ -18,7 +18,7 @@ from seawall.core.frames import Regime
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.intents import Close, Target
 from seawall.core.verdicts import OPINION
-from seawall.decision.kernels import Blend, blend_run
+from seawall.decision.kernels import LONG_AGO, WISH, Blend, blend_run, wanted_of
 
 STRATEGY = "rules"  # the sub-ledger of what the orchestrator trades
 LEAST_EXPIRY = 60 * SECOND
@@ -100,6 +100,10 @@ class Orchestrator:
         weights: agent → weight >= 0; agents that are not named do not count.
         cadence: ns between two rows of a group.
         traded: instruments to decide on; None for all.
+
+    Attributes:
+        wishes: (traded,) WISH, what was last asked for, in the order of `traded`: pairs of an
+            instrument and its group's place.
     """
 
     def __init__(
@@ -115,25 +119,32 @@ class Orchestrator:
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
         self.standing: dict[str, Standing] = {}
         self.bounds: dict[str, Exposure] = {}
-        self._shape = shape or OrchestratorShape()
+        self.shape = shape or OrchestratorShape()
+        self.hold = round(self.shape.hold * SECOND)  # ns
         self._agents = tuple(weights)
         self._traded: list[list[str]] = [[] for _ in groups]
         places = {name: place for place, name in enumerate(groups)}
         for instrument in catalog.instruments:
             if traded is None or instrument.name in traded:
                 self._traded[places[instrument.consensus_group]].append(instrument.name)
-        self._long_only = {i.name for i in catalog.instruments if i.kind is Kind.SPOT}
-        self._expiry = max(LEAST_EXPIRY, cadence * self._shape.expiry)
+        self.traded = [(name, at) for at, names in enumerate(self._traded) for name in names]
+        self._wish = {name: at for at, (name, _) in enumerate(self.traded)}
+        self.wishes = np.zeros(len(self.traded), WISH)
+        for column in ("ts", "expiry", "refused_until"):
+            self.wishes[column] = LONG_AGO
+        for at, (name, _) in enumerate(self.traded):
+            self.wishes["long_only"][at] = catalog.by_name[name].kind is Kind.SPOT
+        self._expiry = max(LEAST_EXPIRY, cadence * self.shape.expiry)
         regime = np.ones(len(Regime))
-        regime[Regime.HIGH_VOL] = self._shape.high_volatility
-        regime[Regime.EXTREME_VOL] = self._shape.extreme_volatility
+        regime[Regime.HIGH_VOL] = self.shape.high_volatility
+        regime[Regime.EXTREME_VOL] = self.shape.extreme_volatility
         self._blend = Blend(
             np.array([weights[agent] for agent in self._agents], dtype=np.float64),
-            self._shape.most_age,
-            self._shape.least_confidence,
+            self.shape.most_age,
+            self.shape.least_confidence,
             regime,
-            np.array(self._shape.volatility),
-            self._shape.uncorroborated,
+            np.array(self.shape.volatility),
+            self.shape.uncorroborated,
         )
 
     def strengths(
@@ -164,6 +175,7 @@ class Orchestrator:
         ready: Container[str],
         now: int,
         tape: int,
+        strengths: NDArray[np.float64] | None = None,
     ) -> list[Target | Close]:
         """Intents at one boundary, group by group.
 
@@ -174,46 +186,49 @@ class Orchestrator:
             positions: instrument → signed notional in the numeraire; NaN where unknown.
             ready: instruments whose own market can be traded on now.
             now: ns UTC. tape: rows of the tape seen.
+            strengths: what `strengths` makes of these rows, where that is known already.
         """
         intents: list[Target | Close] = []
-        strengths = self.strengths(rows, opinions).tolist()
+        if strengths is None:
+            strengths = self.strengths(rows, opinions)
+        found = strengths.tolist()
         for row, group in enumerate(rows["group"].tolist()):
-            strength, low, high = strengths[row]
+            strength, low, high = found[row]
             for name in self._traded[group]:
                 self.bounds[name] = Exposure(strength, low, high, now)
                 if name not in ready or math.isnan(strength) or not 0.0 < equity < math.inf:
                     continue
-                cap = self._shape.cap_fraction * equity
+                cap = self.shape.cap_fraction * equity
                 wanted = self._wanted(name, strength, cap, positions.get(name, 0.0), now)
                 if wanted is None:
                     continue
                 expiry = now + self._expiry
                 self.standing[name] = Standing(wanted, now, expiry)
+                wish = self.wishes[self._wish[name]]
+                wish["exposure"], wish["ts"], wish["expiry"] = wanted, now, expiry
                 words = self._rationale(strength, opinions, row)
                 intents.append(_intent(name, wanted, now, tape, expiry, words))
         return intents
+
+    def refused(self, instrument: str, until: int) -> None:
+        """Risk refused what was asked for: nothing more is asked until then (ns UTC), or `again`.
+
+        What would make the position smaller is asked for all the same.
+        """
+        wish = self.wishes[self._wish[instrument]]
+        wish["expiry"], wish["refused_until"] = LONG_AGO, until
+
+    def again(self) -> None:
+        """What risk goes by has changed: what it refused may be asked for again."""
+        self.wishes["refused_until"] = LONG_AGO
 
     def _wanted(
         self, name: str, strength: float, cap: float, held: float, now: int
     ) -> float | None:
         """The exposure to ask for now, None where what stands is good enough."""
-        if not math.isfinite(held):
-            return None
-        wanted = strength * cap
-        if name in self._long_only:
-            wanted = max(0.0, wanted)
-        standing = self.standing.get(name)
-        reference = standing.exposure if standing and now < standing.expiry else held
-        band = self._shape.deadband * cap
-        turns = reference != 0.0 and wanted * reference <= 0.0
-        if turns and abs(wanted) <= band:
-            wanted = 0.0
-        elif not turns and abs(wanted - reference) <= band:
-            return None
-        grows = abs(wanted) > abs(reference) or (turns and wanted != 0.0)
-        if grows and standing and now - standing.ts < self._shape.hold * SECOND:
-            return 0.0 if turns else None  # out at once, in again after the hold
-        return wanted
+        wish = self.wishes[self._wish[name]]
+        wanted = wanted_of(wish, strength, cap, held, self.shape.deadband, self.hold, now)
+        return None if math.isnan(wanted) else wanted
 
     def _rationale(self, strength: float, opinions: Mapping[str, NDArray[Any]], row: int) -> str:
         """Who said what, for people."""

@@ -133,6 +133,8 @@ class Gating:
         suspects = self._sources(found, now)
         self._seat()
         for at, group in enumerate(self.groups):
+            if not group.comparable:
+                continue
             vpin = float(self.toxicity["vpin"][at])
             accused = {s: since for s, since in suspects.items() if s in group.sources}
             review = self._view(at, now, vpin, accused)

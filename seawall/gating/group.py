@@ -91,6 +91,8 @@ class Group:
         self.certificate: Certificate | None = None
         self.decision = GateDecision.FREEZE
         self.reason = "no reference yet"
+        if not self.comparable:
+            self.reason = "fewer than three sources: learning is off"
         self.outcome = "waiting"  # of the last review, in the words of `counts`
         self.counts = dict.fromkeys(("learned", "frozen", "rejected", "held"), 0)
         self.rolled_back = 0
@@ -99,6 +101,11 @@ class Group:
         self._held_for = ""
         if trusted is not None:
             self._adopt(trusted)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are enough sources for a review; with fewer learning is off."""
+        return len(self.sources) >= 3
 
     @property
     def needed(self) -> int:
@@ -162,9 +169,6 @@ class Group:
 
     def review(self, seen: Review, enforce: bool) -> list[AnyRecord]:
         """Judge the window and learn from it, or not; the records that say so."""
-        if len(self.sources) < 3:
-            self.reason = "fewer than three sources: learning is off"
-            return []
         made: list[AnyRecord] = []
         if self.reference is None:
             if not self._found(seen):

@@ -40,6 +40,7 @@ class ReplayFeed:
         self._clock = clock
         self._speed = speed
         self._rest: NDArray[Any] = empty(0)  # the beginning of a message whose end is to come
+        self._waiting: Raw | None = None  # what is left of the block
         self._rows: NDArray[Any] = empty(0)  # whole messages
         self._ends: NDArray[np.int64] = np.empty(0, np.int64)  # the row after each of them
         self._given = 0  # rows of `_rows` that were handed out
@@ -78,6 +79,7 @@ class ReplayFeed:
         """End the feed and let go of the tape."""
         self._closed = True
         self._rows = self._rest = empty(0)
+        self._waiting = None
         self._given = 0
         close = getattr(self._blocks, "close", None)  # a generator holds a file open
         if close is not None:
@@ -86,7 +88,9 @@ class ReplayFeed:
     def _fill(self) -> bool:
         """Have rows to give, or say that there are none left."""
         while self._given == len(self._rows):
-            block = None if self._closed else next(self._blocks, None)
+            block, self._waiting = self._waiting, None
+            if block is None and not self._closed:
+                block = next(self._blocks, None)
             if block is None:
                 self.unfinished += len(self._rest)
                 self._rest = empty(0)
@@ -96,17 +100,24 @@ class ReplayFeed:
         return True
 
     def _open(self, block: Raw) -> None:
-        received = block["recv_ts"]
-        if int(received[0]) < self._last:
+        if int(block["recv_ts"][0]) < self._last:
             raise DataError(
                 "replay: receive time goes back between two blocks; import the tape again with "
                 "`seawall data import`"
             )
-        self._last = int(received[-1])
+        if self._speed is None and len(self._rest):
+            # the message that was broken off goes by itself, so that nothing large is copied
+            first = _first_end(block)
+            self._waiting = Raw(block[first:]) if first < len(block) else None
+            block = Raw(block[:first])
+        self._last = int(block["recv_ts"][-1])
         rows = np.concatenate([self._rest, block]) if len(self._rest) else block
-        ends = np.flatnonzero(rows["flags"] & EventFlag.END) + 1
-        whole = int(ends[-1]) if len(ends) else 0
-        self._rows, self._ends, self._rest = rows[:whole], ends, rows[whole:]
+        if self._speed is None:
+            whole = len(rows) - _first_end(rows[::-1], ahead=0)
+        else:
+            self._ends = np.flatnonzero(rows["flags"] & EventFlag.END) + 1
+            whole = int(self._ends[-1]) if len(self._ends) else 0
+        self._rows, self._rest = rows[:whole], rows[whole:]
         self._given = 0
 
     def _take(self, end: int) -> Raw:
@@ -127,3 +138,13 @@ class ReplayFeed:
         end = self._ends[np.searchsorted(self._ends, self._given, side="right")]
         ahead = int(self._rows["recv_ts"][end - 1]) - self._origin[1]
         return self._origin[0] + int(ahead / speed) + 1
+
+
+def _first_end(rows: NDArray[Any], ahead: int = 1) -> int:
+    """Rows up to the first that ends a message, it included if `ahead` is 1; all if none does."""
+    step = 1 << 12
+    for first in range(0, len(rows), step):
+        found = np.flatnonzero(rows["flags"][first : first + step] & EventFlag.END)
+        if len(found):
+            return first + int(found[0]) + ahead
+    return len(rows)

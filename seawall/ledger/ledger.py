@@ -66,6 +66,15 @@ class Ledger:
         return MappingProxyType(self._funding)
 
     @property
+    def numeraire(self) -> str:
+        """What money is shown in."""
+        return self._numeraire
+
+    def decimals(self, asset: str) -> int:
+        """Decimals of an asset's smallest unit; KeyError where no instrument names it."""
+        return self._decimals[asset]
+
+    @property
     def positions(self) -> dict[str, int]:
         """Instrument → signed lots, where there are any."""
         return {name: book.position for name, book in self._account.items() if book.position}

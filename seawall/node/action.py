@@ -6,7 +6,6 @@ be rebuilt from the journal, but for opinions and goals, which are formed anew.
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from seawall.core.records import (
     IntentRefused,
 )
 from seawall.decision.agents import Agent
-from seawall.decision.orchestrator import Orchestrator
+from seawall.decision.orchestrator import STRATEGY, Orchestrator
 from seawall.execution import Executor, Orders
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
@@ -53,6 +52,7 @@ SAID = [  # columns that the action side reads at each boundary
     "regime",
     "volatility",
 ]
+SILENT = "no frame: the market is silent"
 REDUCTION_EXPIRY = 60_000_000_000  # ns
 SAID_AGAIN = 3_600_000_000_000  # ns after which the same refusal is journaled again
 
@@ -109,7 +109,7 @@ class Prices:
                 self._take(self.catalog.by_name[name], *said[1:])
         for name in self.trouble:
             if name not in seen:
-                self.trouble[name] = "no frame: the market is silent"
+                self.trouble[name] = SILENT
                 self.touches.pop(name, None)
 
     def _take(
@@ -183,10 +183,11 @@ class Action:
         self._agents = agents
         self._states = {name: agent.start() for name, agent in agents.items()}
         self.orchestrator = orchestrator
-        self._gauges = gauges
+        self.gauges = gauges
         self.limits = limits
         self._venue = venue
         self._record = recorder.record
+        self._ground: object = None  # what risk went by at the last boundary
         self._refusals: dict[tuple[str, str], int] = {}
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
@@ -195,8 +196,14 @@ class Action:
         """Every agent's opinions on a block of CONSENSUS rows, row for row."""
         return {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
 
-    def act(self, seen: Perceived, opinions: Mapping[str, NDArray[Any]], now: int) -> None:
-        """One boundary: its frames and rows, and the opinions on the rows."""
+    def act(
+        self,
+        seen: Perceived,
+        opinions: Mapping[str, NDArray[Any]],
+        now: int,
+        strengths: NDArray[np.float64] | None = None,
+    ) -> None:
+        """One boundary: its frames and rows, the opinions on the rows and what they come to."""
         self.prices.update(seen.frames)
         self.executor.listen(now)
         if self.executor.behind or (self.compare_due and not self.books.orders.open):
@@ -205,11 +212,24 @@ class Action:
         self._check_breakers(now)
         blocks = self.reasons = self.blocks()
         holdings = self.holdings()
-        intents = self._intents(seen.rows, opinions, holdings, now)
+        self._look_for_changes(blocks, holdings)
+        intents = self._intents(seen.rows, opinions, holdings, now, strengths)
         approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)
         self._journal(intents, approved, refused, now)
         self.executor.aim(approved)
         self.executor.work(self.prices.touches, now, bool(blocks))
+
+    def _look_for_changes(self, blocks: list[str], holdings: Mapping[str, Holding]) -> None:
+        """What risk refused may be asked for again where what it goes by has changed."""
+        ground = (self.books.tally.counts[2], blocks, [h.reason for h in holdings.values()])
+        if ground != self._ground:
+            self._ground = ground
+            self.orchestrator.again()
+
+    def look(self, seen: Perceived) -> None:
+        """Take in a boundary at which there was nothing to do."""
+        self.prices.update(seen.frames)
+        self.value()
 
     def value(self) -> None:
         """Value the account at the newest marks."""
@@ -229,7 +249,7 @@ class Action:
     @property
     def peak(self) -> float:
         """Highest equity seen."""
-        return self._gauges.peak(self.books.breakers)
+        return self.gauges.peak(self.books.breakers)
 
     def blocks(self) -> list[str]:
         """Why no new risk may be taken anywhere; empty while trading."""
@@ -242,7 +262,7 @@ class Action:
 
     def _check_breakers(self, now: int) -> None:
         leverage = self.portfolio.leverage if self.portfolio else math.nan
-        measures = self._gauges.read(
+        measures = self.gauges.read(
             now,
             self.prices.consensus,
             self.prices.volatility,
@@ -299,6 +319,7 @@ class Action:
         opinions: Mapping[str, NDArray[Any]],
         holdings: Mapping[str, Holding],
         now: int,
+        strengths: NDArray[np.float64] | None,
     ) -> list[AnyIntent]:
         tape = int(rows["tape"][-1])
         if self.books.breakers.acts(BreakerAction.REDUCE):
@@ -309,7 +330,7 @@ class Action:
             for name, holding in holdings.items()
         }
         decided = self.orchestrator.decide(
-            rows, opinions, self.equity, positions, self.prices.touches, now, tape
+            rows, opinions, self.equity, positions, self.prices.touches, now, tape, strengths
         )
         return [
             intent
@@ -328,6 +349,8 @@ class Action:
         muted = set()
         for refusal in refused:
             key = (_instrument_of(refusal.intent), refusal.reason)
+            if refusal.intent.strategy == STRATEGY:
+                self.orchestrator.refused(key[0], now + SAID_AGAIN)
             if now - self._refusals.get(key, -SAID_AGAIN) < SAID_AGAIN:
                 muted.add(id(refusal.intent))
             else:
@@ -401,12 +424,21 @@ def _instrument_of(intent: AnyIntent) -> str:
     return getattr(intent, "instrument", "")
 
 
+def edges_of(seen: Perceived) -> NDArray[np.int64]:
+    """(boundaries + 1,) where the frames of each boundary of a block begin, and their end."""
+    inner = np.flatnonzero(np.diff(seen.frames["ts"])) + 1
+    return np.concatenate([[0], inner, [len(seen.frames)]]).astype(np.int64)
+
+
+def boundary_of(seen: Perceived, edges: NDArray[np.int64], at: int) -> tuple[Perceived, slice]:
+    """One boundary of a block, and where its rows stand among all."""
+    groups = len(seen.rows) // (len(edges) - 1)
+    part = slice(at * groups, (at + 1) * groups)
+    return Perceived(seen.frames[edges[at] : edges[at + 1]], seen.rows[part]), part
+
+
 def boundaries(seen: Perceived) -> Iterator[tuple[Perceived, slice]]:
     """The boundaries of a block one by one, and where each one's rows stand among all."""
-    frames, rows = seen
-    edges = np.flatnonzero(np.diff(frames["ts"])) + 1
-    bounds = [0, *edges.tolist(), len(frames)]
-    groups = len(rows) // (len(bounds) - 1)
-    for at, (first, past) in enumerate(pairwise(bounds)):
-        part = slice(at * groups, (at + 1) * groups)
-        yield Perceived(frames[first:past], rows[part]), part
+    edges = edges_of(seen)
+    for at in range(len(edges) - 1):
+        yield boundary_of(seen, edges, at)

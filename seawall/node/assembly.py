@@ -327,6 +327,7 @@ def backtest(
         run_id(settings.fingerprint(), recorded.catalog),
         progress=lambda done: progress(done, total),
         strict=True,
+        eager=False,
     )
     summary = node.run()
     if journal is not None:

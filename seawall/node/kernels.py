@@ -1,4 +1,9 @@
-"""Perception's inner loop, compiled: admission and market over a block of the tape in one pass."""
+"""Perception's inner loop, compiled: admission and market over a block of the tape in one pass.
+
+And the count of what each source has sent, for the page and the summary.
+"""
+
+from typing import Any
 
 from numba import njit
 
@@ -64,3 +69,29 @@ def perceive(
             admitting.refused[row["source"], reason] += 1
         market.apply(ladders[at], clock, books[at], row, reason, source["extra"])
     return len(rows), count
+
+
+@njit(cache=True)
+def count_rows(rows: Any, counts: Any, last: Any, gap: int, gaps: Any) -> int:
+    """Rows of each source, and the silences between them; how many silences there were.
+
+    Args:
+        counts: (sources,) raised. last: (sources,) ns UTC of each one's last row, 0: none yet.
+        gap: ns, the shortest silence. gaps: (n, 3) source, start and length of the last n, a ring.
+    """
+    found = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        if row["kind"] == TICK:
+            continue
+        source = row["source"]
+        counts[source] += 1
+        before, now = last[source], row["recv_ts"]
+        if before > 0 and now - before > gap:
+            place = found % len(gaps)
+            gaps[place, 0] = source
+            gaps[place, 1] = before
+            gaps[place, 2] = now - before
+            found += 1
+        last[source] = now
+    return found

@@ -31,11 +31,12 @@ from seawall.core.records import (
 )
 from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
-from seawall.node.action import Action, boundaries
+from seawall.node.action import Action, boundary_of, edges_of
 from seawall.node.naive import NaiveModel
-from seawall.node.perception import Perceived, Perception
+from seawall.node.perception import Perceived, Perception, combined
 from seawall.node.provenance import Reviewed, long_lists
 from seawall.node.provenance_views import model_measures
+from seawall.node.quiet import Quiet
 from seawall.node.summary import Summary
 from seawall.node.views import Window, summary_of, view_of
 from seawall.risk.limits import approve
@@ -83,6 +84,8 @@ class Node:
         releases: breakers that the operator releases at the start.
         watch: shown each boundary after it was acted on (measurements; it must change nothing).
         attacks: what the feed's hostile source does. naive: shown beside ours.
+        eager: act at every boundary, for those who look on; else only where something may be due,
+            which gives the same journal.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Node:
         watch: "Callable[[Node, Perceived], None] | None" = None,
         attacks: Sequence[Attack] = (),
         naive: NaiveModel | None = None,
+        eager: bool = True,
     ) -> None:
         self.ports = ports
         self.recorder = ports.recorder
@@ -125,8 +129,11 @@ class Node:
         self._said = ""
         self._releases = releases
         self._watch = watch
+        self._eager = eager or watch is not None
+        self._quiet = Quiet(action, perception.catalog)
+        self._unseen: Perceived | None = None  # the last boundary, where nothing was to be done
         self.rows_before = 0  # rows of the tape from before this run
-        self._hash = hashlib.sha256()
+        self._hashes = hashlib.sha256(), hashlib.sha256()  # of all frames, and of all rows
         self._digest_ts = 0
         self._digest_frames = 0
         self._boundaries = 0
@@ -181,19 +188,55 @@ class Node:
         at = 0
         for seen in self.perception.observe(rows):
             self._journal_gates()
-            opinions = self._opine(seen)
-            for one, part in boundaries(seen):
-                now = int(one.frames["ts"][0])
-                to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
-                rebuilt = self._observe(Raw(rows[at:to]), now)
-                at = len(rows) if rebuilt else max(at, to)
-                self._act(one, {name: said[part] for name, said in opinions.items()}, now)
+            at = self._through(seen, rows, at)
         self._journal_gates()
         self._observe(Raw(rows[at:]), int(rows["recv_ts"][-1]))
         self.window.note(rows)
         self._publish()
         if self._progress is not None:
             self._progress(self.perception.rows)
+
+    def _through(self, seen: Perceived, rows: Raw, at: int) -> int:
+        """A block of boundaries; the venue has lived up to row `at`. Returns up to which it has."""
+        opinions = self._opine(seen)
+        strengths = self.action.orchestrator.strengths(seen.rows, opinions)
+        self.action.model_measures = self._measures()
+        edges = edges_of(seen)
+        boundary, groups = 0, len(seen.rows) // (len(edges) - 1)
+        while boundary < len(edges) - 1:
+            if not self._eager:
+                left = DIGEST_FRAMES - 1 - (self._boundaries - self._digest_frames)
+                reached = self._quiet.pass_over(
+                    seen.frames,
+                    edges,
+                    strengths,
+                    groups,
+                    boundary,
+                    (self._digest_ts, MINUTE, left),
+                )
+                if reached > boundary:
+                    self._count(seen, edges, boundary, reached)
+                    self._unseen = boundary_of(seen, edges, reached - 1)[0]
+                    boundary = reached
+                    continue
+            one, part = boundary_of(seen, edges, boundary)
+            now = int(one.frames["ts"][0])
+            to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
+            rebuilt = self._observe(Raw(rows[at:to]), now)
+            at = len(rows) if rebuilt else max(at, to)
+            self._count(seen, edges, boundary, boundary + 1)
+            said = {name: opinion[part] for name, opinion in opinions.items()}
+            self._act(one, said, now, strengths[part])
+            boundary += 1
+        return at
+
+    def _count(self, seen: Perceived, edges: NDArray[np.int64], first: int, past: int) -> None:
+        """Boundaries that have been dealt with."""
+        self.frames += int(edges[past] - edges[first])
+        self._boundaries += past - first
+        groups = len(seen.rows) // (len(edges) - 1)
+        self._hashes[0].update(seen.frames[edges[first] : edges[past]].tobytes())
+        self._hashes[1].update(seen.rows[first * groups : past * groups].tobytes())
 
     def warm(self, rows: Raw) -> None:
         """Rows from before the run: perception and the agents learn from them, nothing is decided.
@@ -305,14 +348,16 @@ class Node:
             raise error
         self.action.halt(f"{type(error).__name__}: {error}", now)
 
-    def _act(self, seen: Perceived, opinions: dict[str, NDArray[Any]], now: int) -> None:
-        self.frames += len(seen.frames)
-        self._boundaries += 1
-        self._hash.update(seen.frames.tobytes())
-        self._hash.update(seen.rows.tobytes())
-        self.action.model_measures = self._measures()
+    def _act(
+        self,
+        seen: Perceived,
+        opinions: dict[str, NDArray[Any]],
+        now: int,
+        strengths: NDArray[np.float64],
+    ) -> None:
+        self._unseen = None
         try:
-            self.action.act(seen, opinions, now)
+            self.action.act(seen, opinions, now, strengths)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, now)
         if self.status != "stopping":
@@ -368,7 +413,7 @@ class Node:
             Digest(
                 ts=now,
                 tape=int(frames["tape"][-1]),
-                frames=self._hash.hexdigest(),
+                frames=combined(*self._hashes),
                 marks=dict(sorted(self.action.prices.marks.items())),
                 equity=self.action.equity,
                 peak=self.action.peak,
@@ -393,7 +438,9 @@ class Node:
         now = self.ports.now.now()
         if self.first_ts:
             for seen in self.perception.flush():
-                self._act(seen, self._opine(seen), int(seen.frames["ts"][0]))
+                self._through(seen, Raw(empty(0)), 0)
+            if self._unseen is not None:
+                self.action.look(self._unseen)
             self.action.executor.goals.clear()
             self.action.executor.cancel_risk(now)
             if self._flatten:

@@ -38,6 +38,11 @@ class Perceived(NamedTuple):
     rows: NDArray[Any]
 
 
+def combined(frames: "hashlib._Hash", rows: "hashlib._Hash") -> str:
+    """SHA-256 over the SHA-256 of all frames and that of all rows, as hexadecimal digits."""
+    return hashlib.sha256(frames.digest() + rows.digest()).hexdigest()
+
+
 class Perception:
     """admission → market → estimation → gating → analysis over one catalog.
 
@@ -103,8 +108,7 @@ class Perception:
     @property
     def frames_hash(self) -> str:
         """SHA-256 over the SHA-256 of all frames so far and that of all rows, however they came."""
-        frames, rows = self._hashes
-        return hashlib.sha256(frames.digest() + rows.digest()).hexdigest()
+        return combined(*self._hashes)
 
     def observe(self, rows: Raw) -> Iterator[Perceived]:
         """Take in rows of the tape; yields blocks of whole boundaries in order."""

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import MILLISECOND, SECOND
-from seawall.core.events import EventKind, Raw, Side
+from seawall.core.events import Raw, Side
 from seawall.core.frames import Regime
 from seawall.core.instruments import Kind
 from seawall.core.money import text
 from seawall.core.orders import Fill
 from seawall.core.records import RunStarted
 from seawall.execution import OrderEntry
+from seawall.node import kernels
 from seawall.node.hostile import shown
 from seawall.node.naive import NaiveModel
 from seawall.node.perception import Perception
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from seawall.node.action import Action
 
 FILLS = 50  # shown
+GAPS = 16  # kept
 RATE_S = 5  # seconds over which rates are taken
 JUST_NOW = 5 * SECOND
 
@@ -64,8 +66,9 @@ class Window:
         self._rates: deque[tuple[int, NDArray[np.int64]]] = deque(maxlen=64)
         self._points: deque[dict[str, Any]] = deque(maxlen=3600)
         self._point_ts = 0
-        self._last: dict[int, int] = {}
-        self.gaps: deque[tuple[str, int, int]] = deque(maxlen=16)
+        self._last = np.zeros(len(self._sources), np.int64)
+        self._silences = np.zeros((GAPS, 3), np.int64)
+        self.gaps: deque[tuple[str, int, int]] = deque(maxlen=GAPS)
         self.gap_count = 0
         self._gap_ns = perception.market.shape.gap_ns
         self._gating = perception.gating
@@ -73,23 +76,15 @@ class Window:
 
     def note(self, rows: Raw) -> None:
         """Count rows by source, find silences of each."""
-        told = rows["kind"] != EventKind.TICK
-        counts = np.bincount(rows["source"][told], minlength=len(self._sources)).astype(np.int64)
-        last = int(rows["recv_ts"][-1])
-        self._rates.append((last, counts))
-        for source, count in enumerate(counts.tolist()):
-            if count:
-                times = rows["recv_ts"][told & (rows["source"] == source)]
-                self._gaps_of(source, times)
-
-    def _gaps_of(self, source: int, times: NDArray[np.int64]) -> None:
-        before = self._last.get(source, int(times[0]))
-        steps = np.diff(times, prepend=before)
-        for i in np.flatnonzero(steps > self._gap_ns):
-            self.gap_count += 1
-            start = int(times[i] - steps[i])
-            self.gaps.append((self._sources[source], start, int(steps[i])))
-        self._last[source] = int(times[-1])
+        counts = np.zeros(len(self._sources), np.int64)
+        found = kernels.count_rows(rows, counts, self._last, self._gap_ns, self._silences)
+        self._rates.append((int(rows["recv_ts"][-1]), counts))
+        if found:
+            self.gap_count += found
+            kept = len(self._silences)
+            for at in range(max(0, found - kept), found):
+                source, start, length = self._silences[at % kept].tolist()
+                self.gaps.append((self._sources[source], start, length))
 
     def rates(self, now: int) -> list[float]:
         """Rows per second of each source over the last seconds."""

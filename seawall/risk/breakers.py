@@ -5,7 +5,7 @@ be journaled. To add a breaker: add its line to BREAKERS, and its measure to the
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -196,6 +196,23 @@ class Measure(msgspec.Struct, frozen=True):
     calm_since: int | None = None
 
 
+class Reading:
+    """All measures of one moment, told in full only where somebody asks.
+
+    Args:
+        tell: gives them. due: whether any of them calls for a change of its breaker.
+        unknown: breakers of the portfolio whose measure is not known.
+    """
+
+    def __init__(self, tell: Callable[[], list[Measure]], due: bool, unknown: list[str]) -> None:
+        self._tell = tell
+        self.due = due
+        self.unknown = unknown
+
+    def __iter__(self) -> Iterator[Measure]:
+        return iter(self._tell())
+
+
 class Latch(msgspec.Struct, frozen=True):
     """A breaker that is not CLOSED. `since`: ns UTC it opened; `ts`: of its last change."""
 
@@ -236,7 +253,7 @@ class _Memory(msgspec.Struct, frozen=True):
 class Breakers:
     """All breakers' latches, and the peak of equity: a fold over BreakerChanged and Digest.
 
-    Besides the fold it remembers the last measures, to show them and to block new risk while a
+    Besides the fold it remembers the last reading, to show them and to block new risk while a
     portfolio measure is unknown; a fresh one has none and therefore blocks until its first check.
     """
 
@@ -244,8 +261,11 @@ class Breakers:
 
     def __init__(self, breakers: Mapping[str, Breaker] | None = None) -> None:
         self._breakers = dict(BREAKERS if breakers is None else breakers)
-        self._latches: dict[tuple[str, str], Latch] = {}
-        self._measures: Sequence[Measure] = ()
+        self.latches: Mapping[tuple[str, str], Latch] = {}  # a new mapping at each change
+        portfolio = [b.name for b in self._breakers.values() if b.scope is Scope.PORTFOLIO]
+        self._reading = Reading(list, False, portfolio)
+        self._blocks: dict[str | None, list[str]] = {}  # reasons of `_blocked_by`, by asset
+        self._blocked_by: object = None
         self._measured = 0  # ns UTC
         self.peak = 0.0  # numeraire, highest equity of the journal since `peak_since`
         self.peak_since = 0  # ns UTC, when an operator last accepted a drawdown
@@ -266,10 +286,11 @@ class Breakers:
 
     def _change(self, record: BreakerChanged) -> None:
         place = (record.name, record.key)
+        latches = {at: latch for at, latch in self.latches.items() if at != place}
         if record.state == State.CLOSED:
-            self._latches.pop(place, None)
+            self.latches = latches
             return
-        self._latches[place] = Latch(
+        latches[place] = Latch(
             record.name,
             record.key,
             record.scope,
@@ -280,37 +301,34 @@ class Breakers:
             record.since,
             record.ts,
         )
+        self.latches = latches
         if record.name == "drawdown" and record.state == State.HALF_OPEN:
             self.peak, self.peak_since = 0.0, record.ts
 
     def state(self) -> Any:
         """The fold's state as plain values."""
-        latches = tuple(self._latches[place] for place in sorted(self._latches))
+        latches = tuple(self.latches[place] for place in sorted(self.latches))
         return msgspec.to_builtins(_Memory(latches, self.peak, self.peak_since))
 
     def restore(self, state: Any) -> None:
         """Take over a state that `state` gave."""
         memory = msgspec.convert(state, _Memory)
-        self._latches = {(latch.name, latch.key): latch for latch in memory.latches}
+        self.latches = {(latch.name, latch.key): latch for latch in memory.latches}
         self.peak, self.peak_since = memory.peak, memory.peak_since
 
     # --- what is to be journaled ---
 
-    def check(self, measures: Sequence[Measure], ts: int) -> list[BreakerChanged]:
-        """Changes that these measures call for at `ts` (ns UTC); nothing changes before `apply`."""
-        self._measures, self._measured = measures, ts
-        if self._latches:
-            return [change for m in measures if (change := self._judge(m, ts)) is not None]
-        return [
-            _opened(measure, ts)
-            for measure in measures
-            if measure.value > measure.breaker.threshold
-        ]
+    def check(self, reading: Reading, ts: int) -> list[BreakerChanged]:
+        """Changes that a reading calls for at `ts` (ns UTC); nothing changes before `apply`."""
+        self._reading, self._measured = reading, ts
+        if not reading.due:
+            return []
+        return [change for m in reading if (change := self._judge(m, ts)) is not None]
 
     def _judge(self, measure: Measure, ts: int) -> BreakerChanged | None:
         """The change that one measure calls for, if any."""
         breaker = measure.breaker
-        latch = self._latches.get((breaker.name, measure.key))
+        latch = self.latches.get((breaker.name, measure.key))
         over = measure.value > breaker.threshold
         if latch is None:
             return _opened(measure, ts) if over else None
@@ -329,7 +347,7 @@ class Breakers:
         Raises:
             SeawallError: it is not open, or its cooldown is not over.
         """
-        latch = self._latches.get((name, key))
+        latch = self.latches.get((name, key))
         called = f"breaker {name}" + (f" of {key}" if key else "")
         if latch is None:
             raise SeawallError(f"{called} is not open; nothing to release")
@@ -340,7 +358,7 @@ class Breakers:
                 f"{called} is open; it can be released in {math.ceil(left / SECOND)} s"
             )
         value = next(
-            (m.value for m in self._measures if (m.breaker.name, m.key) == (name, key)),
+            (m.value for m in self._reading if (m.breaker.name, m.key) == (name, key)),
             latch.measure,
         )
         return [_stepped(latch, value, f"released by {who}", ts)]
@@ -355,29 +373,34 @@ class Breakers:
         Args:
             asset: leave out what concerns other consensus groups alone; None for all reasons.
         """
+        if self._blocked_by is not self.latches:
+            self._blocked_by, self._blocks = self.latches, {}
+        if asset not in self._blocks:
+            self._blocks[asset] = self._latched(asset)
+        return self._blocks[asset] + [
+            f"unknown measure: {self._breakers[name].about} (breaker {name})"
+            for name in self._reading.unknown
+            if name in self._breakers
+        ]
+
+    def _latched(self, asset: str | None) -> list[str]:
+        """Why the latches allow no new risk."""
         latches = sorted(
-            (one for one in self._latches.values() if self._action(one) is not Action.LEARN),
+            (one for one in self.latches.values() if self._action(one) is not Action.LEARN),
             key=lambda latch: (latch.since, latch.name),
         )
-        reasons = [
+        return [
             f"breaker {latch.name}{' of ' + latch.key if latch.key else ''} is {latch.state}: "
             f"{latch.reason}"
             for latch in latches
             if asset is None or latch.key == asset or self._action(latch) is not Action.FREEZE
         ]
-        known = {m.breaker.name for m in self._measures if not math.isnan(m.value)}
-        reasons += [
-            f"unknown measure: {breaker.about} (breaker {breaker.name})"
-            for breaker in self._breakers.values()
-            if breaker.scope is Scope.PORTFOLIO and breaker.name not in known
-        ]
-        return reasons
 
     def acts(self, action: Action) -> bool:
         """Whether a breaker with this action is OPEN."""
         return any(
             latch.state is State.OPEN and self._action(latch) is action
-            for latch in self._latches.values()
+            for latch in self.latches.values()
         )
 
     def _action(self, latch: Latch) -> Action:
@@ -387,8 +410,8 @@ class Breakers:
 
     def status(self) -> list[BreakerStatus]:
         """Every breaker, once per key that was measured or is latched, in order of the registry."""
-        values = {(m.breaker.name, m.key): m.value for m in self._measures}
-        places = dict.fromkeys([*values, *self._latches])
+        values = {(m.breaker.name, m.key): m.value for m in self._reading}
+        places = dict.fromkeys([*values, *self.latches])
         lines: list[BreakerStatus] = []
         for breaker in self._breakers.values():
             keys = [key for name, key in places if name == breaker.name]
@@ -399,7 +422,7 @@ class Breakers:
         return lines
 
     def _line(self, breaker: Breaker, key: str, value: float) -> BreakerStatus:
-        latch = self._latches.get((breaker.name, key))
+        latch = self.latches.get((breaker.name, key))
         return BreakerStatus(
             breaker.name,
             breaker.scope,

@@ -55,7 +55,15 @@ class Wishes:
         self.exposures: dict[str, float | None] = {}  # None: close
         self.urgency = Urgency.URGENT
 
-    def decide(self, rows, opinions, equity, positions, ready, now, tape) -> list[Any]:
+    def refused(self, instrument: str, until: int) -> None:
+        """It asks all the same."""
+
+    def again(self) -> None:
+        """As above."""
+
+    def decide(
+        self, rows, opinions, equity, positions, ready, now, tape, strengths=None
+    ) -> list[Any]:
         about = {"strategy": "rules", "ts": now, "tape": tape, "expiry": now + MINUTE}
         return [
             Close(**about, urgency=self.urgency, instrument=name)

@@ -1,5 +1,6 @@
 """Breakers: open at their threshold, stay open until their rule or an operator, forget nothing."""
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from seawall.core.clock import MINUTE, SECOND
 from seawall.core.errors import SeawallError, SettingError
 from seawall.core.records import AnyRecord, BreakerChanged, Digest, decode, encode
-from seawall.risk.breakers import BREAKERS, Action, Breakers, Measure, State, configured
+from seawall.risk.breakers import BREAKERS, Action, Breakers, Measure, Reading, State, configured
 from seawall.risk.gauges import Gauges
 
 START = 1_700_000_000 * SECOND
@@ -272,8 +273,9 @@ def test_before_the_first_check_nothing_is_known() -> None:
 def test_check_changes_nothing_before_apply() -> None:
     breakers = Breakers()
     measures = [Measure(BREAKERS["leverage"], "", 3.0)]
+    reading = Reading(lambda: measures, True, ["drawdown"])
     before = breakers.state()
-    assert breakers.check(measures, START) == breakers.check(measures, START)
+    assert breakers.check(reading, START) == breakers.check(reading, START) != []
     assert breakers.state() == before
     assert breakers.blocking() != []  # other measures are missing
     assert not breakers.acts(Action.REDUCE)
@@ -281,7 +283,7 @@ def test_check_changes_nothing_before_apply() -> None:
 
 def test_a_latch_whose_breaker_is_gone_still_halts() -> None:
     breakers = Breakers({})
-    breakers.check([], START)
+    breakers.check(Reading(list, False, []), START)
     assert breakers.blocking() == []
     changed = BreakerChanged(
         ts=START,
@@ -327,10 +329,9 @@ def test_state_and_restore_give_the_same_future(
 ) -> None:
     desk, again = Desk(30 * SECOND), Desk(30 * SECOND)
     second = feed(desk, 0.0, before)
-    kept = msgspec.msgpack.encode([desk.breakers.state(), desk.gauges.state()])
-    latches, memory = msgspec.msgpack.decode(kept)
-    again.breakers.restore(latches)
-    again.gauges.restore(memory)
+    kept = msgspec.msgpack.encode(desk.breakers.state())
+    again.breakers.restore(msgspec.msgpack.decode(kept))
+    again.gauges = copy.deepcopy(desk.gauges)
     seen = len(desk.journal)
     feed(desk, second, after)
     feed(again, second, after)
@@ -348,12 +349,28 @@ def test_a_restart_in_the_middle_of_the_calm_changes_no_second() -> None:
     again.breakers.restore(desk.breakers.state())
     fresh = Desk()
     fresh.breakers.restore(desk.breakers.state())
-    again.gauges.restore(desk.gauges.state())
+    again.gauges = copy.deepcopy(desk.gauges)
     assert again.tick(361, 90.0) == desk.tick(361, 90.0) == [("flash_crash", "HALF_OPEN")]
     assert fresh.tick(361, 90.0) == []  # without the gauges' memory it only takes longer
     for second in range(362, 662):
         fresh.tick(second, 90.0)
     assert fresh.state_of("flash_crash") == "HALF_OPEN"
+
+
+@settings(max_examples=150, deadline=None)
+@given(ticks)
+def test_a_reading_knows_whether_any_breaker_has_to_change(
+    steps: list[tuple[float, ...]],
+) -> None:
+    desk, second = Desk(30 * SECOND), 0.0
+    for gap, price, volatility, equity, leverage in steps:
+        second += gap
+        ts = START + int(second * SECOND)
+        gauges = copy.deepcopy(desk.gauges)
+        reading = gauges.read(
+            ts, {"BTC": price}, {"BTC": volatility}, equity, leverage, desk.breakers
+        )
+        assert reading.due == bool(desk.tick(second, price, volatility, equity, leverage))
 
 
 @settings(max_examples=100, deadline=None)
