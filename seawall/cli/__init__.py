@@ -49,7 +49,17 @@ Start here:
 
 def application() -> typer.Typer:
     """The app with all its verbs."""
-    from seawall.cli import attack, backtest, calibrate, data, doctor, parity, provenance, run
+    from seawall.cli import (
+        attack,
+        backtest,
+        calibrate,
+        data,
+        doctor,
+        parity,
+        provenance,
+        research,
+        run,
+    )
 
     app = typer.Typer(
         name="seawall",
@@ -68,6 +78,8 @@ def application() -> typer.Typer:
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
     app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.add_typer(provenance.app, name="provenance")
+    app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
+    app.command(name="walk-forward", epilog=research.WALK_FORWARD_EXAMPLES)(research.walk_forward)
     return app
 
 

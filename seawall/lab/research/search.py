@@ -98,7 +98,7 @@ def search(
     except ImportError:
         raise SettingError("a search needs Optuna: pip install 'seawall[research]'") from None
     wanted = _grid_size(plan, space) if shape.sampler == "grid" else shape.sets
-    with opened(study, _identity(folder, plan, space, shape)) as kept:
+    with opened(study, identity(folder, plan, space, shape)) as kept:
         return _searched(kept, folder, plan, space, shape, wanted, count, ray, report)
 
 
@@ -141,8 +141,8 @@ def _numbered(
         if not numbers:
             continue
         least = kept.least(shape.prune, first)
-        drawn = [sets[n] if sets else _draw(plan, space, shape.seed, n) for n in numbers]
-        tasks = [Task(parameters, least) for parameters in drawn]
+        chosen = [sets[n] if sets else _draw(plan, space, shape.seed, n) for n in numbers]
+        tasks = [Task(parameters, least) for parameters in chosen]
         for number, task, one in zip(numbers, tasks, crew.evaluate(tasks), strict=True):
             kept.add(number, task, space, one)
             yield kept.finished
@@ -180,6 +180,15 @@ def _taken(plan: Plan, parameters: Parameters) -> bool:
     return True
 
 
+def drawn(plan: Plan, space: Space, seed: int, count: int) -> list[Parameters]:
+    """So many sets that the strategy takes; the first ones of a random search.
+
+    Raises:
+        SettingError: it takes none.
+    """
+    return [_draw(plan, space, seed, number) for number in range(count)]
+
+
 def _draw(plan: Plan, space: Space, seed: int, number: int) -> Parameters:
     """The set with this number: the first of its draws that the strategy takes."""
     for attempt in range(ATTEMPTS):
@@ -199,7 +208,7 @@ def _grid_size(plan: Plan, space: Space) -> int:
     return count
 
 
-def _identity(folder: Path, plan: Plan, space: Space, shape: SearchShape) -> str:
+def identity(folder: Path, plan: Plan, space: Space, shape: SearchShape) -> str:
     """What must be the same for a study to be gone on with; how many sets is not part of it."""
     digest = hashlib.sha256()
     for file in FILES:

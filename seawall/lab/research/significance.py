@@ -69,9 +69,13 @@ def deflated_sharpe(moments: Moments, variance: float, trials: float) -> float:
     return probabilistic_sharpe(moments, expected_best_sharpe(variance, trials))
 
 
-def independent_trials(returns: Array) -> float:
-    """How many independent trials (T, N) correlated ones are worth: N + (1 - N) x the mean
-    correlation (same paper, appendix 3). At least 1."""
+def independent_trials(returns: Array, trials: int = 0) -> float:
+    """How many independent trials correlated ones are worth: r + (1 - r) N, with r the mean
+    correlation (same paper, appendix 3). At least 1.
+
+    Args:
+        returns: (T, sample) of the trials. trials: N, where these are only some of them.
+    """
     moving = returns[:, returns.std(axis=0) > 0.0]
     count = float(moving.shape[1])
     if count < 2.0:
@@ -80,7 +84,7 @@ def independent_trials(returns: Array) -> float:
     # the mean of all correlations is the variance of the mean series
     whole = float(np.mean(scaled.mean(axis=1) ** 2))
     mean = (whole * count * count - count) / (count * (count - 1))
-    return float(max(1.0, mean + (1.0 - mean) * count))
+    return float(max(1.0, mean + (1.0 - mean) * (trials or count)))
 
 
 class Overfitting(NamedTuple):
