@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from seawall.core.instruments import Catalog
     from seawall.core.settings import Settings
     from seawall.lab.attacks import Attack
-    from seawall.lab.impact import GroupImpact, Impact, TradingImpact
+    from seawall.lab.impact import GroupImpact, Impact
     from seawall.lab.pairs import Interval, Outcome
+    from seawall.lab.trading import TradingImpact
 
 SIMULATE_EXAMPLES = """\b
 Examples:
@@ -34,7 +35,7 @@ Examples:
       --set share=0.2 --out tape/shifted
 
 Types:
-  mean_shift (data_poisoning), slow_drift (boiling_frog), colluding_sources,
+  mean_shift, data_poisoning, slow_drift (boiling_frog), colluding_sources,
   wash_trading, spoofing, layering, stale_feed, frozen_feed, replayed_feed,
   time_skew, outlier_burst, label_flipping, silence, quote_noise, random
 A type that does not know a parameter of --set names those that it knows.
@@ -366,9 +367,14 @@ def _trading(trading: "TradingImpact") -> "Table":
     row("return", lambda run: run.total_return, "return", ".4%")
     row("drawdown", lambda run: run.drawdown, "drawdown", ".4%")
     row("turnover", lambda run: run.turnover, "turnover", ",.0f")
+    table.add_row(
+        "  over the capital", f"{trading.clean.turns:.1f}", f"{trading.attacked.turns:.1f}", "", ""
+    )
     row("fills", lambda run: run.fills, "fills", ",.0f")
+    row("round trips", lambda run: run.round_trips, "round_trips", ",.0f")
     for name, found in (
         ("flipped decisions", trading.flipped),
+        ("wavering", trading.wavering),
         ("exposure, of the cap", trading.exposure_mean),
     ):
         table.add_row(name, "", "", f"{found.value:.3%}", f"{found.low:.3%} to {found.high:.3%}")
@@ -377,6 +383,8 @@ def _trading(trading: "TradingImpact") -> "Table":
 
 def _lines(found: "Impact") -> Iterator[str]:
     """What is not a table: the gate, the certificates, the criteria."""
+    from seawall.lab.trading import ENOUGH_TRIPS, ENOUGH_TURNS
+
     gate = found.gate
     yield (
         f"gate: {gate.false_rejects} of {gate.judged:,} honest reviews rejected, "
@@ -388,6 +396,17 @@ def _lines(found: "Impact") -> Iterator[str]:
     if gate.wronged:
         yield f"  honest sources rejected: {', '.join(gate.wronged)}"
     if found.trading is not None:
+        yield (
+            f"PnL: the difference is {1e4 * found.trading.of_turnover:.3f} basis points of the "
+            "clean run's turnover"
+        )
+        if not found.trading.enough:
+            yield (
+                f"the clean run made {found.trading.clean.round_trips} round trips and turned its "
+                f"capital over {found.trading.clean.turns:.1f} times: below {ENOUGH_TRIPS} and "
+                f"{ENOUGH_TURNS:g} one trade decides the figures of trading; a longer --duration "
+                "has more"
+            )
         yield (
             f"exposure: at most {found.trading.exposure:.3f} of the cap, the bound allows "
             f"{found.trading.bound:.3f} (mean {found.trading.bound_mean:.3f}); "

@@ -390,7 +390,10 @@ def own_locations(panel, factor, usual, centre, scale, out):
 
 @njit(cache=True)
 def plain_mean(panel, factor, centre, scale, out):
-    """Mean of everything that every source said, reference units, into out (WIDTH,)."""
+    """Mean of everything that every source said, reference units, into out (WIDTH,).
+
+    A row whose volatility is not known yet, the first of a tape, says nothing of a scaled feature.
+    """
     n, slots, _ = panel.shape
     for k in range(WIDTH):
         total = 0.0
@@ -399,7 +402,9 @@ def plain_mean(panel, factor, centre, scale, out):
         if scale[k] <= 0.0:
             continue
         for i in range(n):
-            unit = max(factor[i, 0], LEAST_FACTOR) if k < SCALED else 1.0
+            unit = factor[i, 0] if k < SCALED else 1.0
+            if unit < LEAST_FACTOR:
+                continue
             for slot in range(slots):
                 value = panel[i, slot, k]
                 if np.isfinite(value):

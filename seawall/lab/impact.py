@@ -7,7 +7,7 @@ saw.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,33 +21,15 @@ from seawall.gating.group import Group
 from seawall.gating.model import matrix, vector
 from seawall.gating.reference import scaled
 from seawall.gating.sources import SourceState
-from seawall.lab import pairs
+from seawall.lab.pairs import SLACK, TINY, ratio
+from seawall.lab.trading import TradingImpact
 
 Array = NDArray[np.float64]
-MOST_RATIO = 1e9  # stands for infinite
-SLACK = 1e-9  # a ratio to a certificate may be this much more than 1: rounding
-TINY = 1e-12  # a difference up to this is rounding
-NO_INTENT = 2
 LATE = 64  # newest rows of a window that a naive reader leaves out: see naive_of
 S0_LIMIT, OUR_LIMIT = 0.05, 0.01
 
 
 # --- what is seen of a run ---
-
-
-class Boundary(NamedTuple):
-    """One run at one boundary.
-
-    rows: (groups,) CONSENSUS. exposures: (instruments, 3) wanted, low, high as shares of the cap,
-    NaN where nothing is decided. intents: (instruments,) sign of the exposure asked for here,
-    NO_INTENT where none was. account: equity and turnover in the numeraire, fills.
-    """
-
-    ts: int
-    rows: NDArray[Any]
-    exposures: list[tuple[float, float, float]]
-    intents: list[int]
-    account: tuple[float, float, int]
 
 
 class ModelSeen(msgspec.Struct, frozen=True):
@@ -192,32 +174,6 @@ class GateImpact(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back: int
 
 
-class TradingImpact(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it in trading. Money in the numeraire, exposures as shares of the cap.
-
-    Attributes:
-        flipped: share of the boundaries where the sign of a wanted exposure or an intent differs.
-        exposure, exposure_mean: difference of wanted exposures: largest, mean.
-        bound, bound_mean: what the exposure's certificate allows: largest, mean. ratio: largest
-            difference over the bound of its boundary. violations: boundaries with a ratio over 1.
-        clean, attacked: the two runs. difference: attacked less clean, with 95 % intervals.
-        relative: |difference of PnL| over |PnL of the clean run|.
-    """
-
-    boundaries: int
-    flipped: pairs.Interval
-    exposure: float
-    exposure_mean: pairs.Interval
-    bound: float
-    bound_mean: float
-    ratio: float
-    violations: int
-    clean: pairs.Outcome
-    attacked: pairs.Outcome
-    difference: dict[str, pairs.Interval]
-    relative: float
-
-
 class Criterion(msgspec.Struct, frozen=True, kw_only=True):
     """One figure against S0's limit (5 %) and ours (1 %)."""
 
@@ -253,13 +209,6 @@ class Impact(msgspec.Struct, frozen=True, kw_only=True):
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def ratio(difference: float, bound: float) -> float:
-    """A difference over its bound; 0 where there is none, MOST_RATIO where there must be none."""
-    if difference <= TINY:
-        return 0.0
-    return min(MOST_RATIO, difference / bound) if bound > 0.0 else MOST_RATIO
 
 
 def spread_shift(clean: Array, attacked: Array) -> float:
@@ -477,76 +426,6 @@ class GateTracker:
             banned=self._delays["banned"],
             wronged=tuple(sorted(self._wronged)),
             rolled_back=rolled_back,
-        )
-
-
-# --- trading ---
-
-
-class TradingTracker:
-    """Gathers what the two runs wanted and what it brought them."""
-
-    def __init__(self) -> None:
-        self._series: list[Array] = []
-        self._exposure = self._bound = self._ratio = 0.0
-        self._violations = 0
-
-    def boundaries(self, clean: Sequence[Boundary], attacked: Sequence[Boundary]) -> None:
-        """Matched boundaries of both runs."""
-        wanted = np.array([one.exposures for one in clean])
-        told = np.array([one.exposures for one in attacked])
-        if not wanted.size:
-            return
-        asked = np.array([[one.intents for one in run] for run in (clean, attacked)])
-        difference, bound = self._exposures(wanted[:, :, 0], told)
-        sign = np.sign(np.nan_to_num(wanted[:, :, 0])) != np.sign(np.nan_to_num(told[:, :, 0]))
-        silent = np.isnan(wanted[:, :, 0]) != np.isnan(told[:, :, 0])
-        flipped = (sign | silent | (asked[0] != asked[1])).any(axis=1)
-        accounts = [np.array([one.account for one in run], float) for run in (clean, attacked)]
-        self._series.append(np.column_stack([flipped, difference.mean(axis=1), bound, *accounts]))
-
-    def _exposures(self, wanted: Array, told: Array) -> tuple[Array, Array]:
-        """(n, instruments) |difference|, held to the bounds, and (n,) the mean bound.
-
-        Both are 0 where one of the runs decides nothing.
-        """
-        seen, low, high = told[:, :, 0], told[:, :, 1], told[:, :, 2]
-        both = np.isfinite(wanted) & np.isfinite(seen)
-        apart = np.where(both, wanted - seen, 0.0)
-        difference = np.abs(apart)
-        room = np.where(apart > 0.0, high - seen, seen - low)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios = np.where(difference <= TINY, 0.0, difference / np.maximum(room, 0.0))
-        ratios = np.minimum(ratios, MOST_RATIO)
-        bound = np.where(both, np.maximum(high - seen, seen - low), 0.0)
-        self._bound = max(self._bound, float(bound.max(initial=0.0)))
-        self._exposure = max(self._exposure, float(difference.max()))
-        self._ratio = max(self._ratio, float(ratios.max()))
-        self._violations += int((ratios > 1.0 + SLACK).any(axis=1).sum())
-        return difference, bound.mean(axis=1)
-
-    def impact(self, seed: int) -> TradingImpact | None:
-        """What it comes to; None where nothing was traded."""
-        if not self._series:
-            return None
-        series = np.concatenate(self._series)
-        flipped, apart = series[:, 0], series[:, 1]
-        clean, attacked = pairs.Run.of(series[:, 3:6]), pairs.Run.of(series[:, 6:9])
-        found = pairs.differences(flipped, apart, clean, attacked, seed)
-        before, after = clean.outcome(), attacked.outcome()
-        return TradingImpact(
-            boundaries=len(series),
-            flipped=found.pop("flipped"),
-            exposure=self._exposure,
-            exposure_mean=found.pop("exposure"),
-            bound=self._bound,
-            bound_mean=float(series[:, 2].mean()),
-            ratio=self._ratio,
-            violations=self._violations,
-            clean=before,
-            attacked=after,
-            difference=found,
-            relative=ratio(abs(after.pnl - before.pnl), abs(before.pnl)),
         )
 
 

@@ -4,6 +4,7 @@ Intervals are by the stationary bootstrap (Politis and Romano 1994) over boundar
 serves both runs, so what they share cancels.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,16 @@ DRAWS = 400
 BLOCK = 120.0  # mean length of a block, boundaries: twice the least time that a position is held
 BINS = 2048  # longer runs are summed up to so many spans first
 LEVEL = 0.95
+MOST_RATIO = 1e9  # stands for infinite
+SLACK = 1e-9  # a ratio to a bound may be this much more than 1: rounding
+TINY = 1e-12  # a difference up to this is rounding
+
+
+def ratio(difference: float, bound: float) -> float:
+    """A difference over its bound; 0 where there is none, MOST_RATIO where there must be none."""
+    if difference <= TINY:
+        return 0.0
+    return min(MOST_RATIO, difference / bound) if bound > 0.0 else MOST_RATIO
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -28,26 +39,38 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's trading. Money in the numeraire; total_return and drawdown as fractions."""
+    """One run's trading. Money in the numeraire; total_return and drawdown as fractions.
+
+    Attributes:
+        turnover: value of all trades; turns: over the equity at the start.
+        round_trips: positions that were opened and are closed, or turned, again.
+    """
 
     pnl: float
     total_return: float
     drawdown: float
     turnover: float
+    turns: float
     fills: int
+    round_trips: int
 
 
 class Run(NamedTuple):
-    """One run: equity at the start, and per span what equity, turnover and fills grew by."""
+    """One run: equity at the start, and per span what equity, turnover, fills and round trips grew
+    by."""
 
     start: float
     gains: Array
     turnover: Array
     fills: Array
+    trips: Array
 
     @classmethod
     def of(cls, account: Array) -> "Run":
-        """From (n, 3) equity, turnover and fills at boundaries; unknown equity stays as it was."""
+        """From (n, 4): equity, turnover and fills at boundaries, round trips since the one before.
+
+        Unknown equity stays as it was.
+        """
         equity = account[:, 0]
         known = np.isfinite(equity)
         first = float(equity[known][0]) if known.any() else 0.0
@@ -58,17 +81,20 @@ class Run(NamedTuple):
             np.diff(equity, prepend=first),
             np.diff(account[:, 1], prepend=0.0),
             np.diff(account[:, 2], prepend=0.0),
+            account[:, 3],
         )
 
     def outcome(self) -> Outcome:
         """What it came to."""
-        pnl = float(self.gains.sum())
+        pnl, turnover = float(self.gains.sum()), float(self.turnover.sum())
         return Outcome(
             pnl=pnl,
             total_return=pnl / self.start if self.start else 0.0,
             drawdown=float(drawdown(self.start, self.gains[None])[0]),
-            turnover=float(self.turnover.sum()),
+            turnover=turnover,
+            turns=turnover / self.start if self.start else 0.0,
             fills=round(float(self.fills.sum())),
+            round_trips=round(float(self.trips.sum())),
         )
 
 
@@ -97,37 +123,38 @@ def binned(values: Array, most: int) -> Array:
 
 
 def differences(
-    flipped: Array, exposure: Array, clean: Run, attacked: Run, seed: int
+    shares: Mapping[str, Array], clean: Run, attacked: Run, seed: int
 ) -> dict[str, Interval]:
-    """Attacked less clean, with intervals: PnL, return, drawdown, turnover, fills, and the means of
-    `flipped` and `exposure` (n,)."""
-    n = len(flipped)
-    sums = [flipped, exposure, *clean[1:], *attacked[1:]]
-    spans = np.array([binned(values, BINS) for values in sums])
-    block = max(1.0, BLOCK * spans.shape[1] / n)
+    """Attacked less clean, with intervals: PnL, return, drawdown, turnover, fills, round trips; and
+    the means of `shares`, name → (n,)."""
+    n = len(clean.gains)
+    spans = {name: binned(values, BINS) for name, values in shares.items()}
+    before, after = (
+        [binned(values, BINS) for values in (run.gains, run.turnover, run.fills, run.trips)]
+        for run in (clean, attacked)
+    )
+    count = len(before[0])
+    block = max(1.0, BLOCK * count / n)
     places = np.array(
-        [np.arange(spans.shape[1])]
+        [np.arange(count)]
         + [
-            stationary(generator(seed, "lab.impact.bootstrap", draw), spans.shape[1], block)
+            stationary(generator(seed, "lab.impact.bootstrap", draw), count, block)
             for draw in range(DRAWS)
         ]
     )
-    flips, apart, *runs = (values[places] for values in spans)
-    gained = [runs[0].sum(axis=1), runs[3].sum(axis=1)]
-    pnl = (runs[3] - runs[0]).sum(axis=1)
+    found = {name: _interval(values[places].sum(axis=1) / n) for name, values in spans.items()}
+    gains = [before[0][places], after[0][places]]
     returned = [
-        g / r.start if r.start else g for g, r in zip(gained, (clean, attacked), strict=True)
+        g.sum(axis=1) / run.start if run.start else g.sum(axis=1)
+        for g, run in zip(gains, (clean, attacked), strict=True)
     ]
-    fall = drawdown(attacked.start, runs[3]) - drawdown(clean.start, runs[0])
-    return {
-        "flipped": _interval(flips.sum(axis=1) / n),
-        "exposure": _interval(apart.sum(axis=1) / n),
-        "pnl": _interval(pnl),
-        "return": _interval(returned[1] - returned[0]),
-        "drawdown": _interval(fall),
-        "turnover": _interval((runs[4] - runs[1]).sum(axis=1)),
-        "fills": _interval((runs[5] - runs[2]).sum(axis=1)),
-    }
+    found["pnl"] = _interval((gains[1] - gains[0]).sum(axis=1))
+    found["return"] = _interval(returned[1] - returned[0])
+    fall = drawdown(attacked.start, gains[1]) - drawdown(clean.start, gains[0])
+    found["drawdown"] = _interval(fall)
+    for at, name in enumerate(("turnover", "fills", "round_trips"), 1):
+        found[name] = _interval((after[at] - before[at])[places].sum(axis=1))
+    return found
 
 
 def _interval(values: Array) -> Interval:

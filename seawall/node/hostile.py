@@ -65,8 +65,10 @@ def announced(attacks: list[Attack]) -> str:
     """One line for the user."""
     after = min(attack.parameters.after for attack in attacks)
     when = f"{after:g} s from now" if not attacks[0].parameters.start else "at a given time"
+    what = "; ".join(f"{attack.name}: {attack.detail()}" for attack in attacks)
     return (
-        f"{_names(attacks)} will turn hostile {when}, to show the gates at work; {OFF} stops that"
+        f"{_names(attacks)} will turn hostile {when}, to show the gates at work ({what}); "
+        f"{OFF} stops that"
     )
 
 

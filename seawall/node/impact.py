@@ -7,7 +7,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -23,9 +23,11 @@ from seawall.ingestion.replay import ReplayFeed
 from seawall.ingestion.simulated import MarketShape, SimulatedMarket
 from seawall.lab import impact
 from seawall.lab.attacks import Attack, attacked
-from seawall.lab.impact import NO_INTENT, Boundary, Impact, Review
+from seawall.lab.impact import Impact, Review
+from seawall.lab.trading import NO_INTENT, Boundary, TradingTracker
 from seawall.node import assembly
 from seawall.node.action import Action, boundaries
+from seawall.node.naive import mean_prices
 from seawall.node.node import Node
 from seawall.node.perception import Perceived, Perception
 from seawall.storage.journal import MemoryJournal
@@ -140,6 +142,8 @@ class Side:
         self._look()
         exposures: list[tuple[float, float, float]] = []
         intents: list[int] = []
+        decided: list[int] = []
+        lots: list[float] = []
         account = (math.nan, 0.0, 0)
         if action is not None:
             orchestrator = action.orchestrator
@@ -149,8 +153,10 @@ class Side:
                 asked = orchestrator.standing.get(name)
                 fresh = asked is not None and asked.ts == now
                 intents.append(int(np.sign(asked.exposure)) if asked and fresh else NO_INTENT)
+                decided.append(int(np.sign(np.nan_to_num(action.targets.get(name, 0.0)))))
+                lots.append(float(action.books.ledger.position(name)))
             account = _account(action)
-        self.boundaries.append(Boundary(now, seen.rows, exposures, intents, account))
+        self.boundaries.append(Boundary(now, seen.rows, exposures, intents, decided, lots, account))
 
     def _look(self) -> None:
         """Note a review that has been held since the last look; join it with the naive one."""
@@ -193,7 +199,9 @@ class Naive:
         for seen in self._perception.observe(rows):
             self.look()
             for one, _ in boundaries(seen):
-                self.prices[int(one.frames["ts"][0])] = self._price(one.frames)
+                self.prices[int(one.frames["ts"][0])] = np.log(
+                    mean_prices(self._perception, one.frames)
+                )
         self._perception.gating.records.clear()
         self.look()
 
@@ -206,16 +214,6 @@ class Naive:
                 impact.naive_of(gating, at, gating.reviewed) for at in range(len(gating.groups))
             )
             self.reviews.append((gating.reviewed, found))
-
-    def _price(self, frames: NDArray[Any]) -> Array:
-        value = frames["mid"] * frames["quote_mark"]
-        known = value > 0.0
-        groups = self._perception.consensus.state.group[frames["book"]][known]
-        count = len(self._perception.market.groups)
-        sums = np.bincount(groups, value[known], count)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found: Array = np.log(sums / np.bincount(groups, minlength=count))
-        return found
 
 
 def _account(action: Action) -> tuple[float, float, int]:
@@ -277,7 +275,7 @@ class Comparison:
         self._covered = len(attack.sources) <= faulty
         self._groups = [impact.GroupTracker(g.name, g.shape.rate) for g in gating.groups]
         self._gate = impact.GateTracker(self._names)
-        self._trading = impact.TradingTracker()
+        self._trading = TradingTracker()
         self._matched = self._unmatched = 0
 
     def advance(self) -> None:

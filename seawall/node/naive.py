@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import MILLISECOND, MINUTE
-from seawall.core.consensus import LEVEL, WIDTH
+from seawall.core.consensus import WIDTH
 from seawall.core.events import Raw
+from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
 from seawall.gating import reference as references
 from seawall.gating.group import Group
@@ -39,13 +40,18 @@ class NaiveModel:
     def __init__(self, catalog: Catalog, shape: PerceptionShape, numeraire: str) -> None:
         self._perception = Watching(catalog, shape, numeraire)
         self._from = 0
+        self._prices = np.full(len(self._perception.market.groups), math.nan)
+        self._ts = 0
 
     def observe(self, rows: Raw) -> None:
         """Take in rows of the tape."""
         if len(rows) and not self._from:
             self._from = int(rows["recv_ts"][0]) + FIRST
-        for _ in self._perception.observe(rows):
-            pass
+        for seen in self._perception.observe(rows):
+            if len(seen.frames):
+                self._ts = int(seen.frames["ts"][-1])
+                last = seen.frames[seen.frames["ts"] == self._ts]
+                self._prices = mean_prices(self._perception, last)
 
     def beliefs(self, groups: list[Group], consensus: Mapping[str, float]) -> dict[str, Any]:
         """Group → price, consensus (numeraire), price_off_bps, shift (reference sigma), ts (ms).
@@ -61,17 +67,14 @@ class NaiveModel:
     def _belief(self, at: int, group: Group, ours: float) -> dict[str, Any]:
         window = self._perception.gating.window
         seen, length = int(window.seen[at]), window.ts.shape[1]
-        price, ts = math.nan, 0
-        if seen:
-            last = (seen - 1) % length
-            price, ts = _mean(np.exp(window.panel[at, last, :, LEVEL])), int(window.ts[at, last])
+        price = float(self._prices[at])
         off = (price / ours - 1.0) * 1e4 if ours > 0.0 else math.nan
         return {
             "price": price,
             "consensus": ours,
             "price_off_bps": off,
             "shift": self._shift(at, group, min(seen, length)),
-            "ts": ts // MILLISECOND,
+            "ts": self._ts // MILLISECOND,
         }
 
     def _shift(self, at: int, group: Group, count: int) -> float:
@@ -94,6 +97,14 @@ class NaiveModel:
         return float(np.linalg.norm(mean - np.array(model.mean)[active]))
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else math.nan
+def mean_prices(perception: Perception, frames: NDArray[Any]) -> NDArray[np.float64]:
+    """(groups,) the plain mean of what all books of a group say, one boundary's frames; NaN where
+    none says anything. Numeraire units."""
+    value = frames["mid"] * frames["quote_mark"]
+    known = ((frames["flags"] & FrameFlag.VALID) > 0) & (value > 0.0)
+    groups = perception.consensus.state.group[frames["book"]][known]
+    count = len(perception.market.groups)
+    sums, books = np.bincount(groups, value[known], count), np.bincount(groups, minlength=count)
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = sums / books
+    return found

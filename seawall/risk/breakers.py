@@ -134,7 +134,7 @@ _DEFINITIONS = (
         "kl_divergence",
         Scope.MODEL,
         1.0,
-        "x limit",
+        "× limit",
         10 * MINUTE,
         Recovery.RULE,
         Action.LEARN,

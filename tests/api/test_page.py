@@ -238,7 +238,7 @@ def robust_view(now: int) -> dict[str, Any]:
             ("drawdown", "account", 0.2, "fraction", [""]),
             ("flash_crash", "market", 0.1, "fraction", [""]),
             ("anchor_anomaly", "model", 4.0, "-log10 p", prices),
-            ("kl_divergence", "model", 1.0, "x limit", prices),
+            ("kl_divergence", "model", 1.0, "× limit", prices),
             ("provenance_concentration", "model", 0.15, "normalised HHI", prices),
             ("vpin_toxicity", "model", 0.75, "VPIN", prices),
         )

@@ -19,9 +19,10 @@ from seawall.core.settings import Settings
 from seawall.core.verdicts import Standing
 from seawall.gating import certificate
 from seawall.gating.sources import SourceState
-from seawall.lab import impact, pairs
-from seawall.lab.attacks import attack_of
-from seawall.lab.impact import Boundary, Impact, ModelSeen, NaiveSeen, Review
+from seawall.lab import impact, pairs, trading
+from seawall.lab.attacks import attack_of, attacked
+from seawall.lab.impact import Impact, ModelSeen, NaiveSeen, Review
+from seawall.lab.trading import Boundary, TradingTracker
 from seawall.node import impact as runs
 from tests.tapes import COMPILED
 
@@ -78,8 +79,10 @@ def test_an_attack_that_does_nothing_changes_nothing(trading: bool) -> None:
     if found.trading is not None:
         assert found.trading.clean == found.trading.attacked
         assert found.trading.exposure == found.trading.ratio == found.trading.relative == 0.0
+        assert found.trading.of_turnover == 0.0
         zero = pairs.Interval(0.0, 0.0, 0.0)
-        assert found.trading.flipped == found.trading.exposure_mean == zero
+        assert found.trading.flipped == found.trading.wavering == zero
+        assert found.trading.exposure_mean == zero
         assert set(found.trading.difference.values()) == {zero}
 
 
@@ -102,8 +105,10 @@ def test_how_the_tape_is_cut_does_not_matter() -> None:
 @pytest.mark.parametrize(
     "attack",
     [
+        ("data_poisoning", ("offset", "5")),
+        ("data_poisoning", ("offset", "50"), ("share", "0.2")),
         ("mean_shift", ("offset", "5")),
-        ("mean_shift", ("offset", "50"), ("share", "0.2")),
+        pytest.param(("stale_feed", ("delay", "3")), marks=pytest.mark.slow),
     ],
     ids=lambda a: f"{a[0]} {a[1][1]}",
 )
@@ -121,6 +126,7 @@ def test_one_hostile_source_stays_within_the_certificate(
         assert 0.0 < group.shift < group.certificate
         assert group.ratio <= 1.0
         assert group.axis_ratio <= 1.0
+        assert max(group.axes.values()) <= 0.05  # whoever is found out and left out has said little
 
 
 @needs_compiled
@@ -141,7 +147,61 @@ def test_the_attacks_of_the_manual_move_the_estimate_by_less_than_a_hundredth(
     assert found.trading is not None
     assert found.trading.clean.fills > 50
     assert found.trading.relative < 0.05
-    assert found.trading.flipped.value < 0.05
+    assert found.trading.of_turnover < 1e-4
+    assert found.trading.flipped.value < 0.01
+    assert found.trading.wavering.value < 0.05
+
+
+SLOW = pytest.mark.slow
+HALF = "1800"  # seconds
+AIMS = [
+    pytest.param("shift", HALF, {"kind": "mean_shift", "offset": "5"}, id="mean shift"),
+    pytest.param("price_shift_mean", HALF, {"kind": "data_poisoning", "offset": "50"}, id="prices"),
+    pytest.param(
+        "shift",
+        "3600",
+        {"kind": "mean_shift", "offset": "5", "share": "0.2"},
+        id="mean shift in a fifth",
+        marks=SLOW,
+    ),
+    pytest.param(
+        "price_shift_mean", "3600", {"kind": "slow_drift", "speed": "10"}, id="drift", marks=SLOW
+    ),
+    pytest.param("shift", "3600", {"kind": "frozen_feed"}, id="frozen feed", marks=SLOW),
+    pytest.param("price_shift_mean", "3600", {"kind": "replayed_feed"}, id="replay", marks=SLOW),
+    pytest.param("shift", "3600", {"kind": "silence"}, id="silence", marks=SLOW),
+]
+
+
+@needs_compiled
+@pytest.mark.parametrize(("aim", "seconds", "words"), AIMS)
+def test_a_naive_system_is_moved_five_times_as_far_in_what_the_attack_aims_at(
+    aim: str, seconds: str, words: dict[str, str]
+) -> None:
+    kind, *told = words.items()
+    found = measured(kind[1], BEGINS + float(seconds), dict(told), trading=False)
+    assert found.violations == 0
+    for group in found.groups:
+        assert getattr(group, f"naive_{aim}") >= 5.0 * getattr(group, aim)
+
+
+@needs_compiled
+@pytest.mark.slow
+def test_a_slow_drift_over_a_day_is_contained_and_its_source_is_found() -> None:
+    """A hundredth of a sigma a minute, by one of five sources."""
+    catalog = runs.simulated_catalog()
+    attack = attack_of("slow_drift", catalog, {"after": f"{BEGINS}", "speed": "0.01"})
+    one = runs.Side(
+        Settings(mode="backtest"),
+        catalog,
+        attacked(market(BEGINS + 24 * HOUR), attack),
+        trading=False,
+    )
+    while one.step():
+        one.boundaries.clear()
+        one.reviews.clear()
+    worst = {name: state.worst for name, state in one.perception.gating.sources.items()}
+    assert max(worst, key=lambda name: worst[name]) == "sim-e"
 
 
 def test_a_market_that_ends_before_the_attack_is_refused() -> None:
@@ -282,9 +342,11 @@ def test_the_gates_rights_and_wrongs_are_counted_from_the_attacks_start() -> Non
 def boundary(
     ts: int, wanted: float, low: float, high: float, equity: float, **more: int
 ) -> Boundary:
-    intent, fills = more.get("intent", impact.NO_INTENT), more.get("fills", 0)
+    intent, fills = more.get("intent", trading.NO_INTENT), more.get("fills", 0)
+    decided, lots = more.get("decided", 1), float(more.get("lots", 0))
     rows = np.zeros(1, CONSENSUS)
-    return Boundary(ts, rows, [(wanted, low, high)], [intent], (equity, 10.0 * fills, fills))
+    account = (equity, 10.0 * fills, fills)
+    return Boundary(ts, rows, [(wanted, low, high)], [intent], [decided], [lots], account)
 
 
 def test_decisions_exposures_and_money_are_compared() -> None:
@@ -293,13 +355,15 @@ def test_decisions_exposures_and_money_are_compared() -> None:
     attacked[3] = boundary(3, -0.1, -0.2, 0.5, 103.0, fills=3)  # turned, as its bound allows
     attacked[4] = boundary(4, 0.5, 0.3, 0.6, 104.0, fills=4)  # further than it says
     attacked[5] = boundary(5, 0.2, 0.2, 0.2, 105.0, intent=1, fills=5)  # an intent of its own
+    attacked[6] = boundary(6, 0.2, 0.1, 0.4, 106.0, decided=0, fills=6)  # is still flat
     attacked[9] = boundary(9, math.nan, math.nan, math.nan, 99.0, fills=11)  # decides nothing
-    tracker = impact.TradingTracker()
+    tracker = TradingTracker()
     tracker.boundaries(clean[:6], attacked[:6])
     tracker.boundaries(clean[6:], attacked[6:])
     found = tracker.impact(seed=0)
     assert found is not None
-    assert found.flipped.value == pytest.approx(0.3)
+    assert found.flipped.value == pytest.approx(0.1)
+    assert found.wavering.value == pytest.approx(0.3)
     assert found.exposure == pytest.approx(0.3)
     assert found.exposure_mean.value == pytest.approx(0.06)
     assert found.ratio == pytest.approx(1.5)
@@ -311,14 +375,35 @@ def test_decisions_exposures_and_money_are_compared() -> None:
     assert found.difference["fills"].value == pytest.approx(2.0)
     assert found.difference["turnover"].value == pytest.approx(20.0)
     assert found.relative == pytest.approx(10.0 / 9.0)
+    assert found.of_turnover == pytest.approx(10.0 / 90.0)
     verdict = {one.name: (one.s0, one.ours) for one in impact.criteria((), found)}
     assert verdict["flipped decisions"] == (False, False)
 
 
+def test_round_trips_are_positions_that_are_closed_or_turned() -> None:
+    held = [0, 2, 3, 0, 0, -1, 1, 1, 0, 4]  # 0 to 3 and back, -1, 1 and back; 4 is still open
+    runs = [
+        [boundary(t, 0.1, 0.1, 0.1, 100.0, lots=lots, fills=10 * t) for t, lots in enumerate(some)]
+        for some in (held, [0] * 10)
+    ]
+    for cut in (0, 1, 3, 6):
+        tracker = TradingTracker()
+        for part in (slice(None, cut), slice(cut, None)):
+            if runs[0][part]:
+                tracker.boundaries(runs[0][part], runs[1][part])
+        found = tracker.impact(seed=0)
+        assert found is not None
+        assert (found.clean.round_trips, found.attacked.round_trips) == (3, 0)
+        assert found.difference["round_trips"].value == -3.0
+        assert found.clean.turns == pytest.approx(9.0)
+        assert not found.enough
+
+
 def test_unknown_equity_stays_as_it_was() -> None:
-    account = np.array([[np.nan, 0, 0], [100.0, 5, 1], [np.nan, 5, 1], [90.0, 9, 2]])
+    account = np.array([[np.nan, 0, 0, 0], [100.0, 5, 1, 0], [np.nan, 5, 1, 0], [90.0, 9, 2, 1]])
     outcome = pairs.Run.of(account).outcome()
     assert (outcome.pnl, outcome.turnover, outcome.fills) == (-10.0, 9.0, 2)
+    assert (outcome.round_trips, outcome.turns) == (1, 0.09)
     assert outcome.drawdown == pytest.approx(0.1)
 
 
@@ -344,13 +429,12 @@ def test_intervals_cover_the_difference_of_noisy_runs_and_tell_zero_from_a_real_
     shared = 10.0 * noise[0]
 
     def run(gains: np.ndarray) -> pairs.Run:
-        return pairs.Run(1e6, gains, np.zeros(6000), np.zeros(6000))
+        return pairs.Run(1e6, gains, np.zeros(6000), np.zeros(6000), np.zeros(6000))
 
-    none = np.zeros(6000)
-    alike = pairs.differences(none, none, run(shared), run(shared + noise[1]), 0)["pnl"]
-    apart = pairs.differences(none, none, run(shared), run(shared + noise[1] - 0.5), 0)["pnl"]
+    alike = pairs.differences({}, run(shared), run(shared + noise[1]), 0)["pnl"]
+    apart = pairs.differences({}, run(shared), run(shared + noise[1] - 0.5), 0)["pnl"]
     assert alike.low < 0.0 < alike.high
-    same = pairs.differences(none, none, run(shared), run(shared), 0)
+    same = pairs.differences({}, run(shared), run(shared), 0)
     assert same["drawdown"] == same["pnl"] == pairs.Interval(0.0, 0.0, 0.0)
     assert apart.low < apart.value < apart.high < 0.0
     # the noise that both share cancels: sd of the sum is sqrt(6000), not ten times that

@@ -11,6 +11,7 @@ from seawall.lab.attacks.parameters import parameters_of
 from seawall.lab.attacks.timing import ReplayedFeed, StaleFeed, TimeSkew
 from seawall.lab.attacks.values import (
     ColludingSources,
+    DataPoisoning,
     FrozenFeed,
     MeanShift,
     OutlierBurst,
@@ -22,6 +23,7 @@ from seawall.lab.attacks.values import (
 
 TYPES: tuple[type[Attack], ...] = (
     MeanShift,
+    DataPoisoning,
     SlowDrift,
     ColludingSources,
     WashTrading,
@@ -37,7 +39,7 @@ TYPES: tuple[type[Attack], ...] = (
     QuoteNoise,
     RandomValues,
 )
-ALIASES: dict[str, type[Attack]] = {"data_poisoning": MeanShift, "boiling_frog": SlowDrift}
+ALIASES: dict[str, type[Attack]] = {"boiling_frog": SlowDrift}
 ATTACKS: dict[str, type[Attack]] = {kind.name: kind for kind in TYPES} | ALIASES
 
 

@@ -12,7 +12,7 @@ from seawall.core.instruments import Catalog
 from seawall.lab.attacks import flow_kernels as kernels
 from seawall.lab.attacks.attack import Attack, driven
 from seawall.lab.attacks.draws import uniforms
-from seawall.lab.attacks.parameters import Parameters, Share
+from seawall.lab.attacks.parameters import Parameters, Share, length_of
 
 
 class WashTradingParameters(Parameters, frozen=True):
@@ -99,9 +99,10 @@ class Spoofing(Attack):
     def detail(self) -> str:
         """What is done."""
         told = self.parameters
+        orders = "an order" if told.layers == 1 else f"{told.layers} orders"
         return (
-            f"{told.layers} order(s) of {told.intensity:g} times a level's size, the other side "
-            f"every {told.lifetime:g} s"
+            f"{orders} of {told.intensity:g} times a level's size behind one side's touch, "
+            f"behind the other's after {length_of(told.lifetime)}"
         )
 
     def transform(self, rows: NDArray[Any]) -> NDArray[Any]:

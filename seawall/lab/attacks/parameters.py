@@ -50,6 +50,14 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * UNITS[found[2] or "s"]
 
 
+def length_of(seconds: float) -> str:
+    """Seconds in words, in the largest unit that leaves no fraction: `24 h`, `90 s`, `250 ms`."""
+    for unit, size in sorted(UNITS.items(), key=lambda one: -one[1]):
+        if unit != "d" and seconds >= size and (seconds / size).is_integer():
+            return f"{seconds / size:g} {'min' if unit == 'm' else unit}"
+    return f"{seconds:g} s"
+
+
 def parameters_of(attack: str, kind: type[Parameters], words: Mapping[str, str]) -> Parameters:
     """A record of parameters from words.
 

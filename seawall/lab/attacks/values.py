@@ -1,6 +1,6 @@
 """Attacks on what a source says about prices: each moves its whole book, consistently."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -34,6 +34,13 @@ class StoryAttack(Attack):
         """What a sigma of a consensus group is taken for: the fallback until it is measured."""
         index = sorted({i.consensus_group for i in self.catalog.instruments}).index(group)
         return float(self._shadow.groups["sigma"][index]) or FALLBACK
+
+    def size(self, sigmas: float) -> str:
+        """So many sigmas in words; in basis points by the asset that moves most."""
+        groups = {i.consensus_group for i in self.catalog.instruments}
+        points = 1e4 * sigmas * max(self.sigma(group) for group in groups)
+        digits = ",.0f" if abs(points) >= 10.0 else ".2g"
+        return f"{sigmas:g} sigma ({points:{digits}} basis points)"
 
     def wishes(self, rows: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
         """(rows,) what to tell, and the sigmas by which books are moved (NaN: the truth)."""
@@ -72,21 +79,28 @@ class MeanShiftParameters(Parameters, frozen=True):
     """Of MeanShift.
 
     Attributes:
-        offset: sigmas by which the mid is moved.
+        offset: sigmas by which a poisoned sample is moved.
         share: share of the frames that are poisoned.
         samples: frames to poison, then the attack rests; 0 is no limit.
+        of: what a sample is: the return in a frame, whose offsets add up to a price that walks
+            away, or the price in a frame, which is back at the truth in the next honest one.
     """
 
     offset: Sigmas = 3.0
     share: Share = 1.0
     samples: Number = 0
+    of: Literal["return", "price"] = "return"
 
 
 class MeanShift(ValueAttack):
-    """DEFINITIONS 11, mean-shift poisoning: fraction eps of the samples, offset delta."""
+    """Mean-shift poisoning (DEFINITIONS 11): fraction eps of the samples, offset delta.
+
+    The mean of what is learned, the return, moves by eps x delta and its variance by
+    eps (1 - eps) delta^2. A price that is off by a constant (of=price) hardly moves a return.
+    """
 
     name = "mean_shift"
-    summary = "moves its mids by a constant offset in a share of the frames"
+    summary = "moves its returns by a constant offset in a share of the frames"
     Told = MeanShiftParameters
     parameters: MeanShiftParameters
 
@@ -98,23 +112,37 @@ class MeanShift(ValueAttack):
     def detail(self) -> str:
         """What is done."""
         told = self.parameters
+        what = "mids" if told.of == "price" else "returns"
         most = f", {told.samples} frames at most" if told.samples else ""
-        return f"mids {told.offset:+g} sigma in {told.share:.0%} of the frames{most}"
+        return f"{what} {self.size(told.offset)} off in {told.share:.0%} of the frames{most}"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
-        """The offset in chosen frames, none in others."""
+        """The offset in chosen frames, none in others; of returns, all offsets so far."""
+        told = self.parameters
         first = min(self._counted, int(frame[0]))
         frames = np.arange(first, int(frame[-1]) + 1)
-        chosen = uniforms(self.key, frames) < self.parameters.share
-        samples = self.parameters.samples
-        if samples:
-            before = self._poisoned - int(chosen[: self._counted - first].sum())
-            counts = before + np.cumsum(chosen)
-            chosen &= counts <= samples
-            self._poisoned, self._counted = int(counts[-1]), int(frame[-1]) + 1
-        else:
-            self._counted = int(frame[-1]) + 1
-        return np.where(chosen[frame - first], self.parameters.offset, 0.0)
+        chosen = uniforms(self.key, frames) < told.share
+        counts = self._poisoned - int(chosen[: self._counted - first].sum()) + np.cumsum(chosen)
+        self._poisoned, self._counted = int(counts[-1]), int(frame[-1]) + 1
+        most = told.samples or np.inf
+        if told.of == "return":
+            return np.asarray(told.offset * np.minimum(counts, most)[frame - first], np.float64)
+        poisoned = (chosen & (counts <= most))[frame - first]
+        return np.where(poisoned, told.offset, 0.0)
+
+
+class DataPoisoningParameters(MeanShiftParameters, frozen=True):
+    """As of MeanShift, of prices."""
+
+    of: Literal["return", "price"] = "price"
+
+
+class DataPoisoning(MeanShift):
+    """So many false quotes: the price is off in some frames, and true again in the others."""
+
+    name = "data_poisoning"
+    summary = "moves its mids by a constant offset in a share of the frames"
+    Told = DataPoisoningParameters
 
 
 class SlowDriftParameters(Parameters, frozen=True):
@@ -140,8 +168,8 @@ class SlowDrift(ValueAttack):
     def detail(self) -> str:
         """What is done."""
         told = self.parameters
-        limit = f" up to {told.limit:g} sigma" if told.limit else ""
-        return f"mids drift {told.speed:+g} sigma a minute{limit}"
+        limit = f", up to {self.size(told.limit)}" if told.limit else ""
+        return f"mids drift by {self.size(told.speed)} a minute{limit}"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
         """Speed times time, in steps of a frame."""
@@ -179,7 +207,7 @@ class ColludingSources(ValueAttack):
     def detail(self) -> str:
         """What is done."""
         told = self.parameters
-        return f"mids {told.offset:+g} sigma together, with {told.noise:g} sigma of common noise"
+        return f"mids {self.size(told.offset)} off together, with {told.noise:g} sigma of noise"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
         """One offset per frame and asset, the same for every member."""
@@ -213,7 +241,7 @@ class OutlierBurst(ValueAttack):
     def detail(self) -> str:
         """What is done."""
         told = self.parameters
-        return f"mids {told.magnitude:g} sigma off, up or down, in {told.count} frames"
+        return f"mids {self.size(told.magnitude)} off, up or down, in {told.count} frames"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
         """A sign per frame."""
@@ -242,7 +270,7 @@ class QuoteNoise(ValueAttack):
 
     def detail(self) -> str:
         """What is done."""
-        return f"noise of {self.parameters.intensity:g} sigma on the mids"
+        return f"noise of {self.size(self.parameters.intensity)} on the mids"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
         """A normal draw per frame and instrument."""
@@ -270,7 +298,7 @@ class RandomValues(ValueAttack):
 
     def detail(self) -> str:
         """What is done."""
-        return f"mids anywhere within {self.parameters.bound:g} sigma"
+        return f"mids anywhere within {self.size(self.parameters.bound)}"
 
     def offsets(self, frame: Frames, rows: NDArray[Any]) -> Floats:
         """A uniform draw per frame and instrument."""

@@ -61,8 +61,29 @@ def test_until_it_is_measured_a_sigma_is_the_fallback() -> None:
     assert one.sigma("BTC") == FALLBACK
 
 
-def test_mean_shift_moves_the_mid_by_its_offset() -> None:
+@pytest.mark.skipif(not COMPILED, reason="returns take many frames")
+def test_mean_shift_adds_its_offset_to_the_return_of_each_chosen_frame() -> None:
     one, rows, made = attack("mean_shift", offset="4")
+    for instrument in (BTC, ETH):
+        moved = shift(one, rows, made, instrument)[BEGINS : BEGINS + LASTS]
+        assert np.allclose(moved, 4.0 * np.arange(1, LASTS + 1), rtol=2e-3, atol=0.2)
+    one, rows, made = attack("mean_shift", seed=4, share="0.4", offset="5")
+    moved = shift(one, rows, made, BTC)[BEGINS : BEGINS + LASTS]
+    steps = np.diff(moved, prepend=0.0)
+    assert set(np.rint(steps).tolist()) == {0.0, 5.0}
+    mean, variance = steps.mean(), steps.var()
+    assert mean == pytest.approx(5.0 * np.mean(steps > 2.5), abs=0.05)
+    assert variance == pytest.approx((steps > 2.5).var() * 25.0, rel=0.05)
+    one, rows, made = attack("mean_shift", samples="7", offset="5")
+    moved = shift(one, rows, made, BTC)[BEGINS : BEGINS + LASTS]
+    assert np.allclose(moved[7:], 35.0, rtol=2e-3, atol=0.2)
+    _, _, prices = attack("mean_shift", of="price", offset="4")
+    _, _, poisoned = attack("data_poisoning", offset="4")
+    assert prices.tobytes() == poisoned.tobytes()
+
+
+def test_data_poisoning_moves_the_mid_by_its_offset() -> None:
+    one, rows, made = attack("data_poisoning", offset="4")
     for instrument in (BTC, ETH):
         moved = shift(one, rows, made, instrument)
         assert np.allclose(moved[DURING], 4.0, atol=0.1)
@@ -70,8 +91,8 @@ def test_mean_shift_moves_the_mid_by_its_offset() -> None:
         assert np.all(moved[BEGINS + LASTS + 1 :] == 0.0)
 
 
-def test_mean_shift_keeps_the_whole_book_and_its_trades_together() -> None:
-    _, rows, made = attack("mean_shift", offset="-6")
+def test_a_moved_mid_keeps_the_whole_book_and_its_trades_together() -> None:
+    _, rows, made = attack("data_poisoning", offset="-6")
     true, told = (of_book(some, BTC) for some in (rows, made))
     first, last = (START + s * SECOND for s in (BEGINS + 1, BEGINS + LASTS - 1))
     offset = 0

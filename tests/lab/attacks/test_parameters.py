@@ -48,6 +48,7 @@ def test_words_become_parameters() -> None:
         ("mean_shift", {"share": "1.5"}, "share is '1.5': expected `float` <= 1.0"),
         ("mean_shift", {"samples": "2.5"}, "samples is '2.5'"),
         ("mean_shift", {"samples": "-1"}, "samples is '-1': expected `int` >= 0"),
+        ("mean_shift", {"of": "flow"}, "mean_shift: of is 'flow'"),
         ("silence", {"duration": "soon"}, "duration is 'soon': 'soon' is no length of time"),
         ("stale_feed", {"delay": "2h"}, "delay is '2h': expected `float` <= 600.0"),
         ("stale_feed", {"restamp": "perhaps"}, "restamp is 'perhaps': neither yes nor no"),
