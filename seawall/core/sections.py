@@ -77,6 +77,15 @@ Speed = Annotated[
 ]
 
 
+Tiers = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,15}(:-?[0-9]{1,6}){2}$")], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=32),
+    Allowed('VOLUME:MAKER_PPM:TAKER_PPM by growing volume, such as ["1000000:160:400"]'),
+]
+
+
 class Section(BaseModel):
     """A table of `seawall.toml`."""
 
@@ -235,9 +244,20 @@ class VenueSettings(Section):
 
     Attributes:
         maker_fee_ppm, taker_fee_ppm: millionths of the traded value; below 0 is a rebate.
+        fee_tiers: lower fees from a volume of thirty days on, in units of the settle asset.
         entry_latency_ms, response_latency_ms: from us to the venue, and back.
+        latency_jitter: both are drawn from latency x [1 - jitter, 1 + jitter].
+        latency_source: `feed` adds what the feed's last row was later than its fastest.
         half_spread_ppm: assumed where the tape has bars only, millionths of the price.
         bar_participation: largest share of a bar's volume that our orders may take.
+        queue_model: who of those that leave our price stood before us.
+        queue_power: of the probabilistic model.
+        trade_lots: `shared`: our orders share the lots of a trade; `whole`: each meets all of it.
+        impact: how what we took of late moves the prices that we take next.
+        impact_ppm: that move, where we took as much as was traded in `impact_window_s`.
+        funding: a table of the funding rates of perpetual contracts, CSV or Parquet.
+        maintenance_ppm: of a position's value that equity must cover, else it is closed; 0: never.
+        liquidation_fee_ppm: what that costs beside the taker's fee.
         url: empty: in this process; `unix:/path` or `tcp:127.0.0.1:port`: a process of its own.
     """
 
@@ -247,6 +267,18 @@ class VenueSettings(Section):
     response_latency_ms: float = Field(default=5.0, ge=0, le=60_000)
     half_spread_ppm: int = Field(default=100, ge=0, le=100_000)
     bar_participation: float = Field(default=0.1, ge=0.001, le=1.0)
+    fee_tiers: Tiers = ()
+    latency_jitter: float = Field(default=0.0, ge=0, le=0.999)
+    latency_source: Literal["own", "feed"] = "own"
+    queue_model: Literal["risk_averse", "probabilistic"] = "risk_averse"
+    queue_power: int = Field(default=1, ge=1, le=64)
+    trade_lots: Literal["shared", "whole"] = "shared"
+    impact: Literal["none", "linear", "square_root"] = "none"
+    impact_ppm: int = Field(default=1_000, ge=0, le=100_000)
+    impact_window_s: float = Field(default=60.0, ge=0.001, le=86_400)
+    funding: Annotated[str, Allowed("the path of a CSV or Parquet table, or empty")] = ""
+    maintenance_ppm: int = Field(default=0, ge=0, le=500_000)
+    liquidation_fee_ppm: int = Field(default=5_000, ge=0, le=100_000)
     url: Annotated[
         str,
         StringConstraints(pattern=r"^(unix:.+|tcp:(127\.0\.0\.1|localhost):[0-9]{1,5})?$"),

@@ -274,23 +274,13 @@ def venue_of(
     after: int,
 ) -> "SimulatedVenue | RemoteVenue":
     """The simulated exchange, in this process or behind a socket."""
+    from seawall.node.exchange import venue_shape
     from seawall.venues.simulated.client import RemoteVenue
-    from seawall.venues.simulated.shape import VenueShape
     from seawall.venues.simulated.venue import SimulatedVenue
 
-    given = settings.venue
-    shape = VenueShape(
-        balances=balances,
-        maker_fee_ppm=given.maker_fee_ppm,
-        taker_fee_ppm=given.taker_fee_ppm,
-        entry_latency_ns=round(given.entry_latency_ms * MILLISECOND),
-        response_latency_ns=round(given.response_latency_ms * MILLISECOND),
-        half_spread_ppm=given.half_spread_ppm,
-        bar_participation=given.bar_participation,
-        seed=settings.seed,
-    )
-    if given.url:
-        return RemoteVenue(given.url, catalog, shape, clock, after)
+    shape = venue_shape(settings, catalog, balances)
+    if settings.venue.url:
+        return RemoteVenue(settings.venue.url, catalog, shape, clock, after)
     return SimulatedVenue(catalog, shape, clock, log, after)
 
 
