@@ -8,10 +8,12 @@ from pathlib import Path
 
 from benchmarks import (
     estimation,
+    features,
     journal,
     node,
     perception,
     report,
+    research,
     risk,
     robust,
     signatures,
@@ -27,6 +29,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "simulated": tape.simulated,
     "signatures": signatures.signatures,
     "perception": perception.perception,
+    "features": features.features,
     "estimation": estimation.estimation,
     "robust": robust.robust,
     "node": node.node,
@@ -35,6 +38,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "recovery": journal.recovery,
     "risk": risk.risk,
     "ledger": risk.ledger,
+    "tiers": research.tiers,
+    "search": research.searching,
     "start": start.start,
     "kernels": start.kernels,
 }

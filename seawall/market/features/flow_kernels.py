@@ -140,31 +140,35 @@ def clear_sums(flow):
 @njit(cache=True)
 def put(flow, side, key, size):
     """A row that concerns the levels kept; a level that is pushed out is left to the ladder."""
+    keys, sizes = flow["key"][side], flow["size"][side]
     count = flow["count"][side]
     i = 0
-    while i < count and flow["key"][side, i] < key:
+    while i < count and keys[i] < key:
         i += 1
-    found = i < count and flow["key"][side, i] == key
-    if not found and size == 0:
+    found = i < count and keys[i] == key
+    if found and size > 0:
+        sizes[i] = size
+        flow["changed"][side] = 1
         return
-    if found and size == 0:
+    if found:
         count -= 1
         for m in range(i, count):
-            flow["key"][side, m] = flow["key"][side, m + 1]
-            flow["size"][side, m] = flow["size"][side, m + 1]
-        flow["key"][side, count] = NOWHERE
-        flow["size"][side, count] = 0
+            keys[m] = keys[m + 1]
+            sizes[m] = sizes[m + 1]
+        keys[count] = NOWHERE
+        sizes[count] = 0
+    elif size > 0:
+        if count == LEVELS:
+            flow["complete"][side] = 0
+            count -= 1
+        for m in range(count, i, -1):
+            keys[m] = keys[m - 1]
+            sizes[m] = sizes[m - 1]
+        count += 1
+        keys[i] = key
+        sizes[i] = size
     else:
-        if not found:
-            if count == LEVELS:
-                flow["complete"][side] = 0
-                count -= 1
-            for m in range(count, i, -1):
-                flow["key"][side, m] = flow["key"][side, m - 1]
-                flow["size"][side, m] = flow["size"][side, m - 1]
-            count += 1
-        flow["key"][side, i] = key
-        flow["size"][side, i] = size
+        return
     flow["count"][side] = count
     flow["changed"][side] = 1
     set_edge(flow, side)
@@ -202,22 +206,24 @@ def refill(flow, ladder, side):
 @njit(cache=True)
 def settle(flow, side):
     """A message is whole: what it changed on a side, level by level (Cont et al. 2014, e_n)."""
+    key, size = flow["key"][side], flow["size"][side]
+    old_key, old_size = flow["seen_key"][side], flow["seen_size"][side]
+    if flow["linked"]:
+        ofi = flow["level_ofi"]
+        way = 1 if side == BID else -1
+        for m in range(LEVELS):
+            ofi[m] += way * (
+                (key[m] <= old_key[m]) * size[m] - (key[m] >= old_key[m]) * old_size[m]
+            )
+        change = (key[0] <= old_key[0]) * size[0] - (key[0] >= old_key[0]) * old_size[0]
+        added = BID_ADDED if side == BID else ASK_ADDED
+        flow["sums"][added if change > 0 else added + 1] += abs(change)
+    shown = np.int64(0)
     for m in range(LEVELS):
-        key, size = flow["key"][side, m], flow["size"][side, m]
-        old_key, old_size = flow["seen_key"][side, m], flow["seen_size"][side, m]
-        if flow["linked"]:
-            change = np.int64(0)
-            if key <= old_key:
-                change += size
-            if key >= old_key:
-                change -= old_size
-            flow["level_ofi"][m] += change if side == BID else -change
-            if m == 0:
-                added = BID_ADDED if side == BID else ASK_ADDED
-                flow["sums"][added if change > 0 else added + 1] += abs(change)
-        flow["displayed"] += size - old_size
-        flow["seen_key"][side, m] = key
-        flow["seen_size"][side, m] = size
+        shown += size[m] - old_size[m]
+        old_key[m] = key[m]
+        old_size[m] = size[m]
+    flow["displayed"] += shown
     flow["changed"][side] = 0
 
 

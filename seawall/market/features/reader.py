@@ -1,6 +1,6 @@
 """Frames and features of a recorded tape, in one call or block by block."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,13 @@ from seawall.market.features.table import FEATURES
 from seawall.market.market import Market, MarketShape
 
 BUFFER = 8192  # frames handed on at a time
+
+
+class Sampled(NamedTuple):
+    """Frames (FRAME, (n,)) and their samples (SAMPLE, (n,)), row by row."""
+
+    frames: NDArray[Any]
+    samples: NDArray[Any]
 
 
 class Featured(NamedTuple):
@@ -77,7 +84,16 @@ class FeatureReader:
 
     def observe(self, rows: Raw) -> list[Featured]:
         """The frames that these rows close, and their features."""
-        found = []
+        return [self._featured(*one) for one in self.read(rows)]
+
+    def flush(self) -> list[Featured]:
+        """The tape has ended: the frames that end exactly with it."""
+        count = closing.flush(self.market.state, self._frames, 0)
+        flow_kernels.take_all(self.features.flows, self._frames, 0, count, self._samples)
+        return [self._featured(*self._taken(count))]
+
+    def read(self, rows: Raw) -> Iterator[Sampled]:
+        """The frames that these rows close with their samples, for `features.observe`."""
         admitting, market = self._admission.state, self.market.state
         reasons = np.zeros(len(rows), np.uint8)
         at = 0
@@ -101,16 +117,12 @@ class FeatureReader:
                 self.features.flows,
                 self._samples,
             )
-            found.append(self._finish(count))
-        return found
+            yield self._taken(count)
 
-    def flush(self) -> list[Featured]:
-        """The tape has ended: the frames that end exactly with it."""
-        count = closing.flush(self.market.state, self._frames, 0)
-        flow_kernels.take_all(self.features.flows, self._frames, 0, count, self._samples)
-        return [self._finish(count)]
-
-    def _finish(self, count: int) -> Featured:
-        frames = self._frames[:count].copy()
+    def _taken(self, count: int) -> Sampled:
+        taken = Sampled(self._frames[:count].copy(), self._samples[:count].copy())
         self._frames[:count] = 0
-        return Featured(frames, self.features.observe(frames, self._samples[:count]))
+        return taken
+
+    def _featured(self, frames: NDArray[Any], samples: NDArray[Any]) -> Featured:
+        return Featured(frames, self.features.observe(frames, samples))

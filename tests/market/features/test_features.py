@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seawall.core.clock import SECOND
 from seawall.core.events import Raw
-from seawall.core.frames import FrameFlag
+from seawall.core.frames import FRAME, FrameFlag
 from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, next_price, size_at
 from seawall.market import MarketShape
 from seawall.market.features import (
@@ -33,6 +33,7 @@ from tests.tapes import (
     catalog_of,
     depth,
     down,
+    perceived,
     pieces_of,
     quote,
     simulated,
@@ -213,17 +214,10 @@ def test_nothing_reaches_across_a_reset(rough: Any) -> None:
     """Features after a RESET are those of somebody who has seen nothing before it."""
     catalog, rows, _ = rough
     reader = FeatureReader(catalog, QUICK)
-    taken: list[tuple[Rows, Rows]] = []
-    observe = reader.features.observe
-
-    def watched(frames: Rows, samples: Rows) -> Rows:
-        taken.append((frames.copy(), samples.copy()))
-        return observe(frames, samples)
-
-    reader.features.observe = watched  # type: ignore[method-assign]
-    features = np.concatenate([one.features for one in reader.observe(rows)])
-    frames = np.concatenate([one for one, _ in taken])
-    samples = np.concatenate([one for _, one in taken])
+    taken = list(reader.read(rows))
+    frames = np.concatenate([one.frames for one in taken])
+    samples = np.concatenate([one.samples for one in taken])
+    features = reader.features.observe(frames, samples)
     seen = 0
     for book in np.unique(frames["book"]):
         mine = frames["book"] == book
@@ -232,6 +226,21 @@ def test_nothing_reaches_across_a_reset(rough: Any) -> None:
             assert fresh.tobytes() == features[mine][start:].tobytes()
             seen += 1
     assert seen >= (5 if COMPILED else 1)
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+def test_the_frames_are_those_of_perception(hostile: bool) -> None:
+    """Reading with features is reading as ever, also across reviews by the gates."""
+    catalog, rows = simulated(150 if COMPILED else 2)
+    rows = spoiled(rows) if hostile else rows
+    wanted, one = perceived(catalog, rows, cadence_ns=QUICK.cadence_ns)
+    found = [part.frames for part in FeatureReader(catalog, QUICK).read(rows)]
+    frames = np.concatenate(found)
+    assert len(frames) == len(wanted) > 0
+    for name in FRAME.names or ():
+        if name not in ("location", "scale", "gate", "regime", "volatility"):  # of later stages
+            assert (frames[name] == wanted[name]).all(), name
+    assert not any(one.gating.admits(source.name)[1] for source in catalog.sources)
 
 
 def test_a_source_that_comes_back_starts_from_nothing() -> None:
