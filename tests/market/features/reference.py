@@ -4,6 +4,7 @@ Books are dictionaries, sums are Python's, windows are pandas', slopes statsmode
 scikit-learn's. Nothing here is shared with the kernels but the names of the columns.
 """
 
+import heapq
 import math
 from collections import defaultdict
 from typing import Any
@@ -34,7 +35,7 @@ class Told:
 
 def top(levels: dict[int, int], side: int) -> list[tuple[float, int]]:
     """Ten best levels of a side, padded with nothing."""
-    prices = sorted(levels, reverse=side == 0)[:10]
+    prices = heapq.nlargest(10, levels) if side == 0 else heapq.nsmallest(10, levels)
     found: list[tuple[float, int]] = [(price, levels[price]) for price in prices]
     return found + [NOTHING[side]] * (10 - len(found))
 
