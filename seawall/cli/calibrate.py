@@ -1,13 +1,16 @@
-"""`seawall calibrate`: make the golden set that a market is later measured against."""
+"""`seawall calibrate`: golden sets that a market is measured against, and an exchange's terms."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seawall.cli.console import moment, progress, secrets_of, settings_of
-from seawall.core.errors import DataError
+from seawall.core.errors import DataError, StoreError
+
+if TYPE_CHECKING:
+    from seawall.lab.venue_fit import VenueFit
 
 EXAMPLES = """\b
 Examples:
@@ -21,14 +24,94 @@ You vouch for the tape: whatever is on it counts as normal from then on. The
 file is signed with the key in the data folder (keys/golden-set-signing-key);
 one that was altered or signed elsewhere is refused.
 """
+VENUE_EXAMPLES = """\b
+Examples:
+  seawall calibrate venue seawall-data/live --out terms.toml
+      what the exchange of that run took in fees and time, and how its queue
+      moved, as far as the run's own fills tell
+  seawall backtest TAPE --config terms.toml
+      a backtest on these terms; or copy the section into seawall.toml
+
+Only fills tell anything: what none of them shows keeps its default. The more
+orders rested, the more is known of the queue.
+"""
 BLOCK = 1 << 16  # rows at a time
 
-app = typer.Typer(help="Make golden sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Make golden sets, and learn an exchange's terms.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
 def calibrate() -> None:
-    """Make golden sets."""
+    """Make golden sets, and learn an exchange's terms."""
+
+
+@app.command(epilog=VENUE_EXAMPLES)
+def venue(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a paper run.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the terms to this file, as TOML.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit fees, latencies and the queue model of a run's exchange from its own fills."""
+    from seawall.lab import venue_fit
+
+    with progress("calibrate", "rows") as report:
+        found = venue_fit.fit(venue_fit.read_run(run), report)
+    text = venue_fit.toml(found)
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {out}: {(error.strerror or str(error)).lower()}; choose a writable "
+                "place"
+            ) from None
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found))
+        return
+    _show_venue(found)
+    typer.echo(f"\n{text.rstrip()}" if out is None else f"written: {out}")
+
+
+def _show_venue(found: "VenueFit") -> None:
+    """What was found, and how well it is known."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("what", "found", "from"):
+        table.add_column(name, overflow="fold")
+    fees, latency = found.fees, found.latency
+    for tier in fees.tiers:
+        name = "fees" if not tier.volume else f"fees from {tier.volume:,} on"
+        rates = [("maker", tier.maker_fee_ppm), ("taker", tier.taker_fee_ppm)]
+        said = ", ".join(f"{who} {'unknown' if r is None else f'{r} ppm'}" for who, r in rates)
+        table.add_row(name, said, f"{fees.fills:,} fills")
+    if fees.left_out:
+        table.add_row("", f"{fees.left_out:,} fills left out", "paid in another asset")
+    if latency is not None:
+        low, middle, high = latency.entry
+        samples = f"{latency.samples:,} orders that took" if latency.samples else "the response"
+        spread = f"{middle:.3f} ms (90 % within {low:.3f} to {high:.3f})"
+        more = " and the feed's delay" if latency.source == "feed" else ""
+        table.add_row("entry latency", spread + more, samples)
+        first, last = latency.response
+        agree = f"{latency.told:,} of {latency.heard:,} fills agree"
+        table.add_row("response latency", f"between {first:.3f} and {last:.3f} ms", agree)
+    for fit in found.queue:
+        name = fit.model if fit.model == "risk_averse" else f"{fit.model} {fit.power}"
+        error = f"{fit.error:.2%} of an order differs, {fit.later_ms:.1f} ms apart"
+        table.add_row(f"queue: {name}", error, f"{fit.orders:,} passive orders")
+    if not found.queue:
+        table.add_row("queue", "unknown", "no passive order was filled")
+    Console(file=sys.stdout, highlight=False).print(table)
 
 
 @app.command(epilog=EXAMPLES)
