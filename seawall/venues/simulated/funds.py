@@ -1,7 +1,7 @@
 """Whether the account can carry an order: cash for spot, initial margin for derivatives.
 
-Both are looked at once, when the order arrives. Nothing is liquidated: a position that loses more
-than the account holds leaves a negative balance.
+Both are looked at once, when the order arrives or its trigger is met. What becomes of a position
+that loses too much is said in margin.
 """
 
 from collections.abc import Sequence

@@ -273,6 +273,33 @@ def conserved(engine: Engine, fills: list[Fill]) -> None:
         assert amount == POOR.balances.get(asset, 0) + flow[asset]
 
 
+@settings(max_examples=150, deadline=None)
+@given(SEEDS, SEEDS)
+def test_time_and_reduce_only_are_kept(tape_seed: int, wish_seed: int) -> None:
+    """Nothing before its latency, nothing after its time, and no reduce-only order that adds."""
+    rows, asked = market(tape_seed), wishes(wish_seed)
+    engine, _ = play(rows, asked, [])
+    sent = {wish.order.client_id: wish for wish in asked}
+    least = POOR.entry_latency_ns * (1 - POOR.latency_jitter)
+    held: dict[str, int] = defaultdict(int)
+    for report in engine.reports(0, 1 << 60):
+        wish = sent[report.client_id]
+        assert report.ts >= wish.ts + int(least)
+        if not isinstance(report, Fill):
+            continue
+        if wish.order.time_in_force is TimeInForce.GTD:
+            assert report.ts <= wish.order.expires
+        before = held[report.instrument]
+        held[report.instrument] = before + report.side.sign * report.size
+        if wish.order.reduce_only:
+            assert abs(held[report.instrument]) == abs(before) - report.size
+    for name in (wish.order.client_id for wish in asked):
+        for report in engine.orders([name]):
+            wish = sent[name]
+            gone = wish.order.time_in_force is TimeInForce.GTD and wish.order.expires < LAST
+            assert report.state.final or not gone
+
+
 def one_last_word(reports: list[Any]) -> None:
     """Nothing follows a final state, and states go the way that orders go."""
     last: dict[str, OrderState] = {}
