@@ -55,6 +55,7 @@ def application() -> typer.Typer:
         calibrate,
         data,
         doctor,
+        new,
         parity,
         provenance,
         research,
@@ -76,6 +77,7 @@ def application() -> typer.Typer:
     app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.add_typer(new.app, name="new")
     app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.add_typer(provenance.app, name="provenance")
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)

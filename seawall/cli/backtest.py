@@ -13,8 +13,10 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import DataError
 
 if TYPE_CHECKING:
+    from seawall.core.settings import Settings
     from seawall.node.summary import Summary
 
+LOOK_ROWS = 5000  # of the market are enough to see whether a strategy looks ahead
 EXAMPLES = """\b
 Examples:
   seawall backtest seawall-data/tape/day
@@ -23,6 +25,11 @@ Examples:
       smaller positions, other random draws
   seawall backtest seawall-data/tape/day --journal day.journal --json
       keep every decision, print the result for another program
+  seawall backtest TAPE --strategy moving_average_cross --param fast=10 \\
+      --symbol BTCUSDT@binance-usdm --start 2024-01-01 --end 2024-07-01
+      another strategy, one market, half a year; what comes before warms it up
+  seawall backtest TAPE --strategy my_idea.py
+      a strategy of your own; `seawall new strategy my_idea` writes the file
 
 A tape is made by `seawall data import` or by `seawall run`. The same tape,
 settings and seed give the same journal, byte for byte.
@@ -31,10 +38,32 @@ settings and seed give the same journal, byte for byte.
 
 def backtest(
     tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A strategy, or the path of its file (default: rules)."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; again for more."),
+    ] = None,
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Instrument to trade; again for more."),
+    ] = None,
+    start: Annotated[
+        str, typer.Option(metavar="TIME", help="Trade from here on, such as 2024-08-08T12:00.")
+    ] = "",
+    end: Annotated[str, typer.Option(metavar="TIME", help="Up to here, UTC.")] = "",
+    capital: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="Money at the start (default: 100000).")
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="conservative, balanced or aggressive (default: balanced)."
+            "--risk-profile",
+            "--profile",
+            metavar="NAME",
+            help="conservative, balanced or aggressive (default: balanced).",
         ),
     ] = None,
     seed: Annotated[
@@ -51,6 +80,10 @@ def backtest(
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the journal to this file.")
     ] = None,
+    check_lookahead: Annotated[
+        bool,
+        typer.Option("--check-lookahead", help="Only try whether the strategy sees the future."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     config: Annotated[
         Path | None,
@@ -66,6 +99,10 @@ def backtest(
             "feed.tape": tape,
             "feed.speed": "max",
             "feed.cadence_ms": cadence_ms,
+            "decision.strategy": strategy,
+            "decision.parameters": ",".join(param) if param else None,
+            "decision.instruments": ",".join(symbol) if symbol else None,
+            "capital": capital,
             "profile": profile,
             "seed": seed,
             "numeraire": numeraire,
@@ -73,11 +110,17 @@ def backtest(
     )
     if not tape.exists():
         raise DataError(f"{tape}: there is no such tape; `seawall data import` makes one")
+    if check_lookahead:
+        look(settings, tape, json)
+        return
+    from seawall.ingestion.merging import span_of
     from seawall.node import assembly
+
+    span = span_of(start, end, ("--start", "--end"))
 
     with progress("backtest", "rows") as report:
         began = time.perf_counter()
-        summary = assembly.backtest(settings, tape, journal, report)
+        summary = assembly.backtest(settings, tape, journal, report, *span)
         seconds = time.perf_counter() - began
     if json:
         import msgspec
@@ -87,6 +130,27 @@ def backtest(
         typer.echo(msgspec.json.encode({**values, **speed}))
     else:
         show(summary, seconds)
+
+
+def look(settings: "Settings", tape: Path, json: bool) -> None:
+    """Whether the strategy sees the future: one line, and exit code 1 if it does."""
+    import msgspec
+
+    from seawall.lab.research.lookahead import check_lookahead
+    from seawall.node.research import perceived_market
+    from seawall.node.strategy import made
+
+    chosen = settings.decision.instruments
+    market = perceived_market(settings, tape, chosen[0] if chosen else "")
+    strategy = made(settings.decision.strategy, settings.decision.parameters, market.cadence)
+    found = check_lookahead(strategy, market.rows[:LOOK_ROWS])
+    if json:
+        values = {**msgspec.to_builtins(found), "honest": found.honest, "words": found.words}
+        typer.echo(msgspec.json.encode(values))
+    else:
+        typer.echo(found.words)
+    if not found.honest or not found.decided:
+        raise typer.Exit(1)
 
 
 def show(summary: "Summary", seconds: float) -> None:

@@ -221,9 +221,9 @@ def _plan(
     cap: float | None,
     latency: int,
 ) -> tuple["Plan", "Space"]:
+    from seawall.decision.strategies import kind_of
     from seawall.lab.research.evaluation import Plan
     from seawall.lab.research.space import space_of
-    from seawall.lab.research.strategies import kind_of
     from seawall.node.research import following_of
 
     given = {}

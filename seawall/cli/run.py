@@ -63,10 +63,21 @@ def run(
             metavar="N", help="Replay at N times its pace (default: as fast as possible)."
         ),
     ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A strategy, or the path of its file (default: rules)."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; again for more."),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="conservative, balanced or aggressive (default: balanced)."
+            "--risk-profile",
+            "--profile",
+            metavar="NAME",
+            help="conservative, balanced or aggressive (default: balanced).",
         ),
     ] = None,
     port: Annotated[
@@ -133,6 +144,8 @@ def run(
             "feed.name": feed,
             "feed.tape": tape,
             "feed.speed": speed,
+            "decision.strategy": strategy,
+            "decision.parameters": ",".join(param) if param else None,
             "profile": profile,
             "api.port": port,
             "data_dir": data_dir,

@@ -58,6 +58,13 @@ Instruments = Annotated[
     Field(max_length=256),
     Allowed('different names of instruments, such as ["BTCUSDT@binance-usdm"]'),
 ]
+Parameters = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[a-z_0-9]+=[^=]+$")], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=64),
+    Allowed('NAME=VALUE, such as ["fast=10", "slow=50"]'),
+]
 Folder = Annotated[
     Path,
     BeforeValidator(lambda value: None if value == "" else value),
@@ -202,6 +209,8 @@ class DecisionSettings(Section):
         minimum_hold_s: shortest time between two changes of one target, seconds.
         instruments: what to trade, such as BTCUSDT@binance-usdm; empty: one of each asset, the
             first that the deposit pays for, a derivative rather than a spot pair.
+        strategy: `rules` (all agents), another strategy's name, or the path of a file of your own.
+        parameters: of the strategy, `name=value`, in place of its defaults.
     """
 
     trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
@@ -210,6 +219,12 @@ class DecisionSettings(Section):
     order_flow_halflife_s: float = Field(default=30.0, ge=1, le=86_400)
     minimum_hold_s: float = Field(default=30.0, ge=0, le=86_400)
     instruments: Instruments = ()
+    strategy: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+        Allowed("the name of a strategy, or the path of a file that defines one"),
+    ] = "rules"
+    parameters: Parameters = ()
 
     @model_validator(mode="after")
     def _fast_is_faster(self) -> "DecisionSettings":

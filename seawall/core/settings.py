@@ -193,7 +193,12 @@ def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
 KNOWN: dict[str, FieldInfo] = dict(_fields(Settings))  # dotted path → field
 SECTIONS = tuple(dict.fromkeys(path.split(".")[0] for path in KNOWN if "." in path))
 
-_FLAG_NAMES = {"mode": "the command", "feed.name": "--feed"}  # else `--` and the last name
+_FLAG_NAMES = {
+    "mode": "the command",
+    "feed.name": "--feed",
+    "decision.parameters": "--param",
+    "decision.instruments": "--symbol",
+}  # else `--` and the last name
 
 
 def _from_flags(flags: Mapping[str, Any]) -> Layer:

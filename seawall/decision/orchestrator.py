@@ -20,7 +20,7 @@ from seawall.core.intents import Close, Target
 from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import LONG_AGO, WISH, Blend, blend_run, wanted_of
 
-STRATEGY = "rules"  # the sub-ledger of what the orchestrator trades
+STRATEGY = "rules"  # the sub-ledger of what the orchestrator trades for the agents
 LEAST_EXPIRY = 60 * SECOND
 
 
@@ -100,6 +100,7 @@ class Orchestrator:
         weights: agent → weight >= 0; agents that are not named do not count.
         cadence: ns between two rows of a group.
         traded: instruments to decide on; None for all.
+        strategy: the sub-ledger of what it trades.
 
     Attributes:
         wishes: (traded,) WISH, what was last asked for, in the order of `traded`: pairs of an
@@ -114,9 +115,11 @@ class Orchestrator:
         cadence: int,
         shape: OrchestratorShape | None = None,
         traded: Collection[str] | None = None,
+        strategy: str = STRATEGY,
     ) -> None:
         if not all(math.isfinite(weight) and weight >= 0.0 for weight in weights.values()):
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
+        self.strategy = strategy
         self.standing: dict[str, Standing] = {}
         self.bounds: dict[str, Exposure] = {}
         self.shape = shape or OrchestratorShape()
@@ -207,7 +210,7 @@ class Orchestrator:
                 wish = self.wishes[self._wish[name]]
                 wish["exposure"], wish["ts"], wish["expiry"] = wanted, now, expiry
                 words = self._rationale(strength, opinions, row)
-                intents.append(_intent(name, wanted, now, tape, expiry, words))
+                intents.append(_intent(self.strategy, name, wanted, now, tape, expiry, words))
         return intents
 
     def refused(self, instrument: str, until: int) -> None:
@@ -237,19 +240,19 @@ class Orchestrator:
             if agent in opinions:
                 opinion = opinions[agent][row]
                 votes.append(f"{agent} {opinion['score']:+.2f} ({opinion['confidence']:.2f})")
-        return f"strength {strength:+.2f}: {', '.join(votes)}"
+        return f"strength {strength:+.2f}" + (f": {', '.join(votes)}" if votes else "")
 
 
 def _intent(
-    name: str, wanted: float, now: int, tape: int, expiry: int, words: str
+    strategy: str, name: str, wanted: float, now: int, tape: int, expiry: int, words: str
 ) -> Target | Close:
     """A Close where nothing is wanted, else a Target."""
     if wanted == 0.0:
         return Close(
-            strategy=STRATEGY, ts=now, tape=tape, expiry=expiry, rationale=words, instrument=name
+            strategy=strategy, ts=now, tape=tape, expiry=expiry, rationale=words, instrument=name
         )
     return Target(
-        strategy=STRATEGY,
+        strategy=strategy,
         ts=now,
         tape=tape,
         expiry=expiry,

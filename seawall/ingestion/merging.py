@@ -82,14 +82,20 @@ def _moved(rows: NDArray[Any], first: int, place: Sequence[int]) -> NDArray[Any]
     return moved
 
 
-def span_of(start: str, until: str) -> tuple[int, int]:
+def span_of(
+    start: str, until: str, options: tuple[str, str] = ("--from", "--until")
+) -> tuple[int, int]:
     """Two moments such as ``2023-03-06`` or ``2023-03-06T12:30`` (UTC) → ns; empty: no limit.
+
+    Args:
+        options: what the two are called, for the message.
 
     Raises:
         SettingError: not a moment, or the end is not after the start.
     """
     found = []
-    for option, text, none in (("--from", start, -FOREVER), ("--until", until, FOREVER)):
+    limits = (-FOREVER, FOREVER)
+    for option, text, none in zip(options, (start, until), limits, strict=True):
         try:
             moment = datetime.fromisoformat(text) if text else None
         except ValueError:
@@ -100,7 +106,7 @@ def span_of(start: str, until: str) -> tuple[int, int]:
             moment = moment.replace(tzinfo=UTC)
         found.append(none if moment is None else round(moment.timestamp()) * SECOND)
     if found[0] >= found[1]:
-        raise SettingError(f"--until {until} is not after --from {start}")
+        raise SettingError(f"{options[1]} {until} is not after {options[0]} {start}")
     return found[0], found[1]
 
 

@@ -25,13 +25,14 @@ from seawall.core.records import (
     IntentRefused,
 )
 from seawall.decision.agents import Agent
-from seawall.decision.orchestrator import STRATEGY, Orchestrator
+from seawall.decision.orchestrator import Orchestrator
 from seawall.execution import Executor, Orders
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
 from seawall.ledger.portfolio import Portfolio
 from seawall.node.perception import Perceived
 from seawall.node.provenance import UpdateLog
+from seawall.node.strategy import Chosen
 from seawall.node.tally import Tally
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.risk.breakers import Breaker, Breakers
@@ -158,7 +159,7 @@ class Action:
     """Decides and trades at each boundary.
 
     Args:
-        weights: agent → weight in the orchestrator.
+        strategy: decides in place of the agents.
     """
 
     def __init__(
@@ -172,8 +173,10 @@ class Action:
         executor: Executor,
         venue: Venue,
         recorder: Recorder,
+        strategy: Chosen | None = None,
     ) -> None:
         self.books = books
+        self.strategy = strategy
         self.prices = prices
         self.executor = executor
         self.portfolio: Portfolio | None = None
@@ -192,9 +195,13 @@ class Action:
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
 
-    def opine(self, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Every agent's opinions on a block of CONSENSUS rows, row for row."""
-        return {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
+    def think(self, rows: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+        """Every agent's opinions on a block of CONSENSUS rows, row for row, and what they come to:
+        `Orchestrator.strengths`. A strategy in their place has no opinions, just wishes."""
+        if self.strategy is not None:
+            return {}, self.strategy.strengths(rows)
+        said = {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
+        return said, self.orchestrator.strengths(rows, said)
 
     def act(
         self,
@@ -349,7 +356,7 @@ class Action:
         muted = set()
         for refusal in refused:
             key = (_instrument_of(refusal.intent), refusal.reason)
-            if refusal.intent.strategy == STRATEGY:
+            if refusal.intent.strategy == self.orchestrator.strategy:
                 self.orchestrator.refused(key[0], now + SAID_AGAIN)
             if now - self._refusals.get(key, -SAID_AGAIN) < SAID_AGAIN:
                 muted.add(id(refusal.intent))

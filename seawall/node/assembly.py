@@ -2,11 +2,13 @@
 
 import contextlib
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from seawall.core.clock import MILLISECOND, MINUTE, SECOND, SystemClock, TapeClock
 from seawall.core.errors import DataError, SettingError
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 HISTORY = 15 * MINUTE  # of the simulated market before a run, so that the agents have seen some
 SHARE = 0.5  # of the position cap that one instrument is given at full strength
+FOREVER = 1 << 62  # ns UTC
 BLOCK = 1 << 18  # rows of a recorded tape at a time
 
 
@@ -203,6 +206,7 @@ def action_of(
     from seawall.decision.order_flow import OrderFlowShape
     from seawall.decision.trend import TrendShape
     from seawall.execution import Executor
+    from seawall.node import strategy as strategies
     from seawall.node.action import Action, Prices
     from seawall.risk.gauges import Gauges
     from seawall.risk.limits import Limits
@@ -221,6 +225,25 @@ def action_of(
         hold=decision.minimum_hold_s,
         volatility=(bounds.low, bounds.high, bounds.extreme),
     )
+    chosen = None
+    if decision.strategy != strategies.RULES:
+        chosen = strategies.Chosen(
+            decision.strategy, decision.parameters, len(groups), cadence, shape.uncorroborated
+        )
+    elif decision.parameters:
+        raise SettingError(
+            "decision.parameters are of a strategy, and none is chosen; the rules have settings of "
+            "their own under decision"
+        )
+    orchestrator = Orchestrator(
+        catalog,
+        groups,
+        dict.fromkeys(AGENTS, 1.0),
+        cadence,
+        shape,
+        traded,
+        chosen.name if chosen else strategies.RULES,
+    )
     venues = sorted({i.venue for i in catalog.instruments})
     executor = Executor(
         catalog,
@@ -235,12 +258,13 @@ def action_of(
         books,
         Prices(catalog),
         agents,
-        Orchestrator(catalog, groups, dict.fromkeys(AGENTS, 1.0), cadence, shape, traded),
+        orchestrator,
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
         executor,
         venue,
         recorder,
+        chosen,
     )
 
 
@@ -294,8 +318,18 @@ def backtest(
     tape: Path,
     journal: Path | None,
     progress: Callable[[int, int], None],
+    start: int = -FOREVER,
+    end: int = FOREVER,
 ) -> Summary:
-    """Run a recorded tape through the whole node; `journal` is written at the end, whole or not."""
+    """Run a recorded tape through the whole node; `journal` is written at the end, whole or not.
+
+    Args:
+        start, end: ns UTC. What lies before `start` is perceived and not traded on; `end` is the
+            first moment that is left out.
+
+    Raises:
+        DataError: the tape cannot be used, or nothing of it lies between the two.
+    """
     from seawall.ingestion.replay import ReplayFeed
     from seawall.ingestion.tape import open_tape
     from seawall.storage.journal import MemoryJournal, check_target
@@ -305,7 +339,8 @@ def backtest(
     recorded = open_tape(tape)
     if not recorded.rows:
         raise DataError(f"{tape}: the tape is empty; import data into it")
-    feed = ReplayFeed(recorded.catalog, recorded.blocks(BLOCK), TapeClock(), None)
+    span = Span(recorded.blocks(BLOCK), start, end)
+    feed = ReplayFeed(recorded.catalog, span.rest(), TapeClock(), None)
     total = recorded.rows
     kept = MemoryJournal()
     node = build(
@@ -319,10 +354,43 @@ def backtest(
         strict=True,
         eager=False,
     )
+    for rows in span.past():
+        node.warm(rows)
+        progress(node.perception.rows, total)
     summary = node.run()
+    if not summary.frames:
+        raise DataError(f"{tape}: nothing of it lies between the given start and end")
     if journal is not None:
         kept.write(journal)
     return summary
+
+
+class Span:
+    """The rows of a tape before a moment, to be taken first, and those from there to the end."""
+
+    def __init__(self, blocks: Iterator[Raw], start: int, end: int) -> None:
+        self._blocks = blocks
+        self._start, self._end = start, end
+        self._cut: list[Raw] = []
+
+    def past(self) -> Iterator[Raw]:
+        """Blocks before `start`, whole messages or not."""
+        for block in self._blocks:
+            first = int(np.searchsorted(block["recv_ts"], self._start))
+            if first:
+                yield Raw(block[:first])
+            if first < len(block):
+                self._cut.append(Raw(block[first:]))
+                return
+
+    def rest(self) -> Iterator[Raw]:
+        """Blocks from there on, up to `end`."""
+        for block in itertools.chain(self._cut, self._blocks):
+            past = int(np.searchsorted(block["recv_ts"], self._end))
+            if past:
+                yield Raw(block[:past])
+            if past < len(block):
+                return
 
 
 def paper(

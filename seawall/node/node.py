@@ -198,8 +198,7 @@ class Node:
 
     def _through(self, seen: Perceived, rows: Raw, at: int) -> int:
         """A block of boundaries; the venue has lived up to row `at`. Returns up to which it has."""
-        opinions = self._opine(seen)
-        strengths = self.action.orchestrator.strengths(seen.rows, opinions)
+        opinions, strengths = self._think(seen)
         self.action.model_measures = self._measures()
         edges = edges_of(seen)
         boundary, groups = 0, len(seen.rows) // (len(edges) - 1)
@@ -250,7 +249,7 @@ class Node:
             if self.naive is not None:
                 self.naive.observe(part)
             for seen in self.perception.observe(part):
-                self.action.opine(seen.rows)
+                self.action.think(seen.rows)
             self.window.note(part)
 
     def _begin(self, ts: int) -> None:
@@ -327,13 +326,13 @@ class Node:
         orders[command.name](command.target, command.who, now)
         self.perception.tell()
 
-    def _opine(self, seen: Perceived) -> dict[str, NDArray[Any]]:
-        """The agents' opinions; none where one of them fails, which halts."""
+    def _think(self, seen: Perceived) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+        """The opinions and what they come to; nothing where one of them fails, which halts."""
         try:
-            return self.action.opine(seen.rows)
+            return self.action.think(seen.rows)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, int(seen.frames["ts"][0]))
-            return {}
+            return {}, np.full((len(seen.rows), 3), np.nan)
 
     def _journal_gates(self) -> None:
         """What the gates have decided since the last time."""

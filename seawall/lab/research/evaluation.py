@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
+from seawall.decision.strategies import Strategy, kind_of, shape_of
 from seawall.lab.research import performance
 from seawall.lab.research.following import (
     MOST_FILLS_PER_ROW,
@@ -20,7 +21,6 @@ from seawall.lab.research.following import (
 )
 from seawall.lab.research.market import Market
 from seawall.lab.research.space import Parameters
-from seawall.lab.research.strategies import Strategy, kind_of, shape_of
 
 Array = NDArray[np.float64]
 Objective = Callable[[Array, float, float], float]  # equity, its start, rows a year

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
-from seawall.lab.research.strategies import Strategy
+from seawall.decision.strategies import Strategy
 
 Array = NDArray[np.float64]
 CUTS = 24

@@ -15,10 +15,10 @@ import msgspec
 
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
+from seawall.decision.strategies import kind_of, shape_of
 from seawall.lab.research.evaluation import Plan
 from seawall.lab.research.market import FILES
 from seawall.lab.research.space import ATTEMPTS, Parameters, Space
-from seawall.lab.research.strategies import kind_of, shape_of
 from seawall.lab.research.workers import Task, Workers, workers
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ import pytest
 
 from seawall.core.clock import MINUTE
 from seawall.core.errors import SettingError
-from seawall.lab.research.lookahead import check_lookahead
-from seawall.lab.research.strategies import (
+from seawall.decision.strategies import (
     STRATEGIES,
     CrossShape,
     MovingAverageCross,
     Strategy,
     kind_of,
 )
+from seawall.lab.research.lookahead import check_lookahead
 from tests.lab.research.walks import walk
 
 BARS = walk(2_000, 7).rows

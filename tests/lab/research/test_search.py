@@ -12,11 +12,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from seawall.core.errors import SettingError, StoreError
+from seawall.decision.strategies import CrossShape
 from seawall.lab.research import market as markets
 from seawall.lab.research.evaluation import Plan, account_of, evaluate, matrix_of
 from seawall.lab.research.search import Found, SearchShape, search
 from seawall.lab.research.space import Space, space_of
-from seawall.lab.research.strategies import CrossShape
 from seawall.lab.research.workers import workers
 from tests.lab.research.walks import walk
 

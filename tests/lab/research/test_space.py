@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from seawall.core.errors import SettingError
+from seawall.decision.strategies import STRATEGIES, kind_of, shape_of
 from seawall.lab.research.space import Dimension, Space, space_of
-from seawall.lab.research.strategies import STRATEGIES, kind_of, shape_of
 
 
 class Shape(msgspec.Struct, kw_only=True):

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.core.errors import SettingError
+from seawall.decision.strategies import CrossShape
 from seawall.lab.research.evaluation import Plan, account_of
 from seawall.lab.research.following import FollowingShape, follow
 from seawall.lab.research.performance import sharpe
 from seawall.lab.research.space import Space, space_of
-from seawall.lab.research.strategies import CrossShape
 from seawall.lab.research.walk_forward import WalkForwardShape, splits, walk_forward
 from tests.lab.research.walks import walk
 

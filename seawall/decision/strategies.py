@@ -1,10 +1,13 @@
-"""What research takes for a strategy, and the ones that it brings along.
+"""What a strategy is, the register of all strategies, and the ones that come along.
 
 A strategy's parameters are a msgspec Struct; their ranges, which a search reads, stand in the
 fields' annotations.
 """
 
+import importlib.util
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
@@ -20,8 +23,8 @@ from seawall.decision.agents import build as build_agent
 from seawall.decision.kernels import Blend, blend_run
 from seawall.decision.orchestrator import OrchestratorShape
 from seawall.decision.order_flow import OrderFlowShape
+from seawall.decision.strategy_kernels import CrossState, cross_run
 from seawall.decision.trend import TrendShape
-from seawall.lab.research.strategy_kernels import CrossState, cross_run
 
 Array = NDArray[np.float64]
 LOG = {"log": True}  # of a range: a search goes through it by ratio
@@ -210,17 +213,44 @@ STRATEGIES: dict[str, Kind] = {
 }
 
 
-def kind_of(name: str) -> Kind:
-    """The strategy of that name.
+def kind_of(named: str) -> Kind:
+    """A strategy by its name, or by the path of its file (`*.py`), which defines STRATEGY.
 
     Raises:
-        SettingError: there is none.
+        SettingError: there is none, or the file cannot be run or defines no such thing.
     """
-    if name not in STRATEGIES:
+    known = ", ".join(sorted(STRATEGIES))
+    if not named.endswith(".py"):
+        if named not in STRATEGIES:
+            raise SettingError(
+                f"no strategy is called {named!r}; choose from {known}, or give the path of a file "
+                "(*.py)"
+            )
+        return STRATEGIES[named]
+    path = Path(named).expanduser()
+    if not path.is_file():
         raise SettingError(
-            f"no strategy is called {name!r}; choose from {', '.join(sorted(STRATEGIES))}"
+            f"{named}: there is no such file; `seawall new strategy NAME` writes one, and these "
+            f"need none: {known}"
         )
-    return STRATEGIES[name]
+    spec = importlib.util.spec_from_file_location(f"strategy_{path.stem}", path)
+    assert spec is not None  # it ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = (
+            getattr(error, "lineno", None) or traceback.extract_tb(error.__traceback__)[-1].lineno
+        )
+        raise SettingError(f"{named}, line {line}: {type(error).__name__}: {error}") from error
+    kind = getattr(module, "STRATEGY", None)
+    if not isinstance(kind, Kind):
+        raise SettingError(
+            f"{named}: it does not define STRATEGY = Kind(shape, build); `seawall new strategy "
+            "NAME` writes a file that does"
+        )
+    return kind
 
 
 def shape_of(kind: Kind, given: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Compiled rules of the strategies that research brings along."""
+"""Compiled rules of the strategies that come along."""
 
 from typing import Any, NamedTuple
 
