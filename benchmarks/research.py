@@ -15,7 +15,7 @@ from seawall.lab.research.following import Account
 from seawall.lab.research.market import Market, load
 from seawall.lab.research.search import SearchShape, search
 from seawall.lab.research.space import space_of
-from seawall.lab.research.strategies import CrossShape
+from seawall.decision.strategies import CrossShape
 from seawall.node import assembly
 from seawall.node.research import following_of, perceive
 from seawall.node.summary import Summary
