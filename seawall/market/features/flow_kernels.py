@@ -16,7 +16,8 @@ VALID = 1
 NOWHERE = 1 << 62  # the key of a level that is not there
 
 # What is added up in a frame, and then over windows of frames. All integers: exact in any order, so
-# a sum over a window never drifts. The first eight are also kept one by one.
+# a sum over a window never drifts (what is traded in one, in lots x 2 ticks, must fit in int64).
+# The first eight are also kept one by one.
 (
     OFI,  # lots, level 1
     OFI_5,  # levels 1 to 5 added up
@@ -336,6 +337,8 @@ def step(flow, ladder, book, row, reason, gap):
             flow["complete"][side] = 0
         if last and book["whole"]:
             end_message(flow, ladder, book, True)
+        elif last:  # it has crossed, and waits for a snapshot
+            flow["linked"] = 0
     elif kind == TRADE:
         note_trade(flow, book, row)
     elif kind == SNAPSHOT:
