@@ -44,7 +44,9 @@ Examples:
 """
 
 Tape = Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")]
-StrategyName = Annotated[str, typer.Option(metavar="NAME", help="The strategy.")]
+StrategyName = Annotated[
+    str, typer.Option(metavar="NAME", help="The strategy, or the path of its file (*.py).")
+]
 Symbol = Annotated[
     str, typer.Option(metavar="NAME", help="Instrument (default: the one that is traded).")
 ]
@@ -120,7 +122,7 @@ def search(
     plan, space = _plan(settings, strategy, param, objective, cap, latency)
     shape = searching.SearchShape(sampler=sampler, sets=sets, prune=prune, seed=seed)
     folder = _perceived(settings, tape, symbol)
-    name = f"{strategy}-{searching.identity(folder, plan, space, shape)[:8]}.study"
+    name = f"{Path(strategy).stem}-{searching.identity(folder, plan, space, shape)[:8]}.study"
     file = study or folder.parent / name
     count = workers or os.cpu_count() or 1
     with progress("search", "sets") as report:

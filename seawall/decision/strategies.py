@@ -105,6 +105,12 @@ class TrendRowsShape(msgspec.Struct, frozen=True, kw_only=True):
     slow: Annotated[float, Meta(ge=4.0, le=1000.0, extra=LOG)] = 16.0
     gain: Annotated[float, Meta(ge=0.1, le=2.0, extra=LOG)] = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fast < self.slow:
+            raise SettingError(
+                f"trend: fast ({self.fast} rows) must be shorter than slow ({self.slow} rows)"
+            )
+
 
 class OrderFlowRowsShape(msgspec.Struct, frozen=True, kw_only=True):
     """Attributes: half_life: of the order-flow agent's pressure, rows; gain: score per unit."""
@@ -164,6 +170,13 @@ class RulesShape(msgspec.Struct, frozen=True, kw_only=True):
     trend_slow_s: Annotated[float, Meta(ge=20.0, le=2_592_000.0, extra=LOG)] = 600.0
     order_flow_halflife_s: Annotated[float, Meta(ge=2.0, le=3600.0, extra=LOG)] = 30.0
     volatility: tuple[float, float, float] = OrchestratorShape().volatility
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.trend_fast_s < self.trend_slow_s:
+            raise SettingError(
+                f"rules: trend_fast_s ({self.trend_fast_s} s) must be shorter than trend_slow_s "
+                f"({self.trend_slow_s} s)"
+            )
 
 
 class Rules:

@@ -1,5 +1,6 @@
 """One parameter set over a market: a value, and the account behind it. What a worker runs."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
-from seawall.decision.strategies import Strategy, kind_of, shape_of
+from seawall.decision.strategies import Kind, Strategy, kind_of, shape_of
 from seawall.lab.research import performance
 from seawall.lab.research.following import (
     MOST_FILLS_PER_ROW,
@@ -52,12 +53,19 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
+@functools.cache
+def kind_named(strategy: str) -> Kind:
+    """As `kind_of`; a file is run once in each process, not once for each set."""
+    return kind_of(strategy)
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is the same for all sets of a search.
 
     Attributes:
-        strategy: of STRATEGIES. following: the account's rules. objective: of OBJECTIVES, the more
-            the better. steps: pieces of the market after which a hopeless set may be given up.
+        strategy: of STRATEGIES, or the path of a file. following: the account's rules.
+        objective: of OBJECTIVES, the more the better. steps: pieces of the market after which a
+            hopeless set may be given up.
     """
 
     strategy: str
@@ -66,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 5
 
     def __post_init__(self) -> None:
-        kind_of(self.strategy)
+        kind_named(self.strategy)
         if self.objective not in OBJECTIVES:
             raise SettingError(
                 f"no objective is called {self.objective!r}; choose from "
@@ -99,7 +107,7 @@ def build(plan: Plan, parameters: Parameters, cadence: int) -> Strategy:
     Raises:
         SettingError: it does not take them.
     """
-    kind = kind_of(plan.strategy)
+    kind = kind_named(plan.strategy)
     return kind.build(shape_of(kind, parameters), cadence)
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
-from seawall.decision.strategies import kind_of, shape_of
-from seawall.lab.research.evaluation import Plan
+from seawall.decision.strategies import shape_of
+from seawall.lab.research.evaluation import Plan, kind_named
 from seawall.lab.research.market import FILES
 from seawall.lab.research.space import ATTEMPTS, Parameters, Space
 from seawall.lab.research.workers import Task, Workers, workers
@@ -174,7 +174,7 @@ def _asked(
 def _taken(plan: Plan, parameters: Parameters) -> bool:
     """Whether the strategy takes the set."""
     try:
-        shape_of(kind_of(plan.strategy), parameters)
+        shape_of(kind_named(plan.strategy), parameters)
     except SettingError:
         return False
     return True
@@ -213,6 +213,8 @@ def identity(folder: Path, plan: Plan, space: Space, shape: SearchShape) -> str:
     digest = hashlib.sha256()
     for file in FILES:
         digest.update((folder / file).read_bytes())
+    if plan.strategy.endswith(".py"):
+        digest.update(Path(plan.strategy).expanduser().read_bytes())
     asked = msgspec.structs.replace(shape, sets=1)
     digest.update(msgspec.json.encode([plan, space, asked]))
     return digest.hexdigest()

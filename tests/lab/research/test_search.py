@@ -182,6 +182,27 @@ def test_what_is_missing_is_said_in_one_line(folder: Path, monkeypatch: pytest.M
         pass
 
 
+def test_a_strategy_of_ones_own_is_searched_from_its_file(folder: Path, tmp_path: Path) -> None:
+    file, runs = tmp_path / "mine.py", tmp_path / "runs"
+    own = f'''"""Mine."""
+from seawall.decision.strategies import CrossShape, Kind, MovingAverageCross
+
+with open({str(runs)!r}, "a") as log:
+    log.write("x")
+STRATEGY = Kind(CrossShape, MovingAverageCross)
+'''
+    file.write_text(own)
+    shape, study = SearchShape(sampler="random", sets=20), tmp_path / "a.study"
+    plan = msgspec.structs.replace(PLAN, strategy=str(file))
+    assert plain(search(folder, plan, SPACE, shape, study)) == plain(
+        search(folder, PLAN, SPACE, shape)
+    )
+    assert runs.read_text() == "x", "the file is run once, not for each set"
+    file.write_text(own + "# changed\n")
+    with pytest.raises(SettingError, match="another"):
+        search(folder, plan, SPACE, shape, study)
+
+
 def test_the_matrix_has_a_column_for_each_set(folder: Path) -> None:
     market = markets.load(folder)
     sets = [{"fast": 5, "slow": 20}, {"fast": 10, "slow": 100}]
