@@ -315,6 +315,27 @@ def test_while_a_book_is_not_valid_nothing_is_said() -> None:
     assert found.features["spread"].tolist()[::2] == [2, 4]
 
 
+def test_the_fair_value_is_that_of_a_published_example() -> None:
+    """StockCharts' worked example of Kaufman's average (10, 2, 30), from 28 May 2015."""
+    closes = [
+        11046, 10980, 11017, 10982, 11015, 10931, 10905, 10794, 10776, 10924, 10940, 10850,
+        10796, 10855, 10885, 11044, 10989, 11070, 11079, 11022,
+    ]  # fmt: skip
+    efficiency = [
+        0.184669, 0.217391, 0.359350, 0.198748, 0.204403, 0.158931, 0.113514, 0.388732,
+        0.432240, 0.160656,
+    ]  # fmt: skip
+    fair = [
+        109.244940, 109.216492, 109.117350, 109.098101, 109.089370, 109.124040, 109.137562,
+        109.276864, 109.436482, 109.456856,
+    ]  # fmt: skip
+    quotes = [quote(at(k + 0.5), k + 1, p - 1, p + 1) for k, p in enumerate(closes)]
+    features = features_of(ONE, [tape(*quotes, tick(at(len(closes) + 0.5)))]).features
+    assert np.isnan(features["fair_value"][:10]).all()
+    assert features["efficiency"][10:].tolist() == pytest.approx(efficiency, abs=1e-6)
+    assert (features["fair_value"][10:] / 100).tolist() == pytest.approx(fair, abs=1e-6)
+
+
 def test_a_book_of_quotes_has_one_level() -> None:
     rows = tape(
         quote(at(0.5), 1, 99, 101, (4, 6)),

@@ -109,7 +109,8 @@ def test_the_feature_reads_the_table_that_was_fitted_on_the_past() -> None:
     shape = MarketShape(cadence_ns=100_000_000)
     past = features_of(catalog, [rows], shape)
     assert np.isnan(past.features["micro_price"]).all()
-    tables = fit_micro_price(past.frames) if COMPILED else {0: np.ones((SPREADS, BUCKETS))}
+    made_up = {0: np.arange(COUNT).reshape(SPREADS, BUCKETS) / 7}
+    tables = fit_micro_price(past.frames) if COMPILED else made_up
     frames, features = features_of(catalog, [rows], shape, tables)
     assert len(tables) > 0
     for book, table in tables.items():
