@@ -352,7 +352,7 @@ def backtest(
         run_id(settings.fingerprint(), recorded.catalog),
         progress=lambda done: progress(done, total),
         strict=True,
-        eager=False,
+        eager=acts_by_itself(settings),
     )
     for rows in span.past():
         node.warm(rows)
@@ -363,6 +363,12 @@ def backtest(
     if journal is not None:
         kept.write(journal)
     return summary
+
+
+def acts_by_itself(settings: Settings) -> bool:
+    """Whether the exchange may tell of something that no order of ours brought about: then its
+    word is looked for at every boundary."""
+    return bool(settings.venue.funding or settings.venue.maintenance_ppm)
 
 
 class Span:
