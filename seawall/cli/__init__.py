@@ -58,6 +58,7 @@ def application() -> typer.Typer:
         new,
         parity,
         provenance,
+        report,
         research,
         run,
     )
@@ -80,6 +81,7 @@ def application() -> typer.Typer:
     app.add_typer(new.app, name="new")
     app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.add_typer(provenance.app, name="provenance")
+    app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
     app.command(name="walk-forward", epilog=research.WALK_FORWARD_EXAMPLES)(research.walk_forward)
     return app

@@ -1,6 +1,7 @@
 """`seawall backtest`: run a recorded market through the whole node and say what came of it."""
 
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import report as tearsheet
 from seawall.cli.console import moment, money, progress, settings_of, signed
 from seawall.core.clock import SECOND
 from seawall.core.errors import DataError
@@ -25,6 +27,8 @@ Examples:
       smaller positions, other random draws
   seawall backtest seawall-data/tape/day --journal day.journal --json
       keep every decision, print the result for another program
+  seawall backtest seawall-data/tape/day --report day.html
+      with a tear sheet to look at, or to mail
   seawall backtest TAPE --strategy moving_average_cross --param fast=10 \\
       --symbol BTCUSDT@binance-usdm --start 2024-01-01 --end 2024-07-01
       another strategy, one market, half a year; what comes before warms it up
@@ -80,6 +84,9 @@ def backtest(
     journal: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the journal to this file.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the tear sheet to this file, .html.")
+    ] = None,
     check_lookahead: Annotated[
         bool,
         typer.Option("--check-lookahead", help="Only try whether the strategy sees the future."),
@@ -118,10 +125,16 @@ def backtest(
 
     span = span_of(start, end, ("--start", "--end"))
 
-    with progress("backtest", "rows") as report:
-        began = time.perf_counter()
-        summary = assembly.backtest(settings, tape, journal, report, *span)
-        seconds = time.perf_counter() - began
+    if report is not None:
+        tearsheet.check(report)
+    with tempfile.TemporaryDirectory(prefix="seawall-") as folder:
+        kept = Path(folder) / "journal" if journal is None and report is not None else journal
+        with progress("backtest", "rows") as told:
+            began = time.perf_counter()
+            summary = assembly.backtest(settings, tape, kept, told, *span)
+            seconds = time.perf_counter() - began
+        if report is not None and kept is not None:
+            tearsheet.write(report, kept, tape, settings)
     if json:
         import msgspec
 

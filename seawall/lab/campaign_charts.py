@@ -80,7 +80,7 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], most: float, logarithmic: 
         f'<line class="bound" x1="{one:.1f}" x2="{one:.1f}" y1="16" y2="{y - 6:.1f}"/>'
         f'<text class="boundname" x="{one:.1f}" y="11" text-anchor="middle">the bound</text>'
     )
-    return _svg(left + width + 70, y + 14, axis + "".join(parts) + bound)
+    return svg(left + width + 70, y + 14, axis + "".join(parts) + bound)
 
 
 def heat(
@@ -112,7 +112,7 @@ def heat(
                 f'<rect x="{left + cell * c}" y="{y}" width="{cell - 1}" height="{high - 1}"/>'
                 f'<text x="{left + cell * (c + 0.5) - 0.5}" y="{y + 13.5}"></text></g>'
             )
-    return _svg(left + cell * len(columns), top + high * len(rows), "".join(parts), "heat")
+    return svg(left + cell * len(columns), top + high * len(rows), "".join(parts), "heat")
 
 
 class Curve(NamedTuple):
@@ -179,10 +179,11 @@ def curves(
         f'text-anchor="middle">{escape(title[1])}</text>'
         f'<text class="small" x="{left - 34}" y="{top - 8}">{escape(title[2])}</text>'
     )
-    return _svg(left + width + 165, top + height + 38, "".join(parts))
+    return svg(left + width + 165, top + height + 38, "".join(parts))
 
 
-def _svg(width: float, height: float, inside: str, kind: str = "") -> str:
+def svg(width: float, height: float, inside: str, kind: str = "") -> str:
+    """A drawing of that size that shrinks with the page."""
     return (
         f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" role="img">{inside}</svg>'

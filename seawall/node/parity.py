@@ -193,18 +193,26 @@ def settings_of(started: RunStarted, data_dir: Path) -> Settings:
     Raises:
         SettingError: they are not in it, or this version reads them in another way.
     """
-    if not started.values:
-        raise SettingError(f"run {started.run} is of a version that did not journal its settings")
-    try:
-        found = Settings(**{**msgspec.json.decode(started.values), "data_dir": data_dir})
-    except ValueError as error:
-        raise SettingError(f"the settings of run {started.run}: {error}") from None
+    found = settings_in(started, data_dir)
     if found.fingerprint() != started.settings:
         raise SettingError(
             f"the settings of run {started.run} mean something else to this version of Seawall; "
             "replay it with the version that recorded it"
         )
     return found
+
+
+def settings_in(started: RunStarted, data_dir: Path) -> Settings:
+    """The same, with what an older version did not know yet as it is by default."""
+    if not started.values:
+        raise SettingError(f"run {started.run} is of a version that did not journal its settings")
+    values = msgspec.json.decode(started.values)
+    if values["feed"]["name"] == "replay":
+        values["feed"]["tape"] = str(data_dir)  # where the tape lay is no setting that counts
+    try:
+        return Settings(**{**values, "data_dir": data_dir})
+    except ValueError as error:
+        raise SettingError(f"the settings of run {started.run}: {error}") from None
 
 
 def answers_of(log: Path, written: list[AnyRecord]) -> Answers:
