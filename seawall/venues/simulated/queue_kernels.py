@@ -1,7 +1,7 @@
 """Where a resting order of ours stands in the queue at its price: models behind four functions.
 
 A public book shows totals, not places. What a model has to say is how much of a falling total had
-stood before us. Places are whole lots; where a share has to be rounded, we stand further back.
+stood before us. Places are whole lots, a share of one the nearest.
 
     arrive    our order joins the queue
     on_depth  the total at its price changed (books of levels)
@@ -18,6 +18,8 @@ RISK_AVERSE = 0  # who leaves stood behind us; the shown total is the only bound
 PROBABILISTIC = 1  # who leaves stood before or behind us, as likely as the two are long
 ORDER_BY_ORDER = 2  # the feed tells every order, so the place is known
 
+PARTS = 1 << 32  # of a lot
+
 MODEL = np.dtype(
     [
         ("kind", "<i8"),
@@ -29,7 +31,9 @@ PLACE = np.dtype(
     [
         ("ahead", "<i8"),  # lots of others that stand before us
         ("traded", "<i8"),  # lots that trades took and the book has not shown as gone so far
-        ("number", "<i8"),  # ORDER_BY_ORDER: orders of smaller arrival number stand before us
+        # ORDER_BY_ORDER: orders of smaller arrival number stand before us.
+        # PROBABILISTIC: how far `ahead` was rounded, in parts of a lot.
+        ("number", "<i8"),
     ]
 )
 
@@ -44,7 +48,7 @@ def arrive(model, place, shown, number):
     """
     place["ahead"] = max(np.int64(0), shown)
     place["traded"] = 0
-    place["number"] = number
+    place["number"] = number if model["kind"] == ORDER_BY_ORDER else 0
 
 
 @njit(cache=True)
@@ -64,7 +68,7 @@ def share_behind(power, ahead, behind):
     from the longer part (E. Rigtorp, Estimating order queue position, 2013, and hftbacktest's
     PowerProbQueueModel).
     """
-    whole = np.float64(ahead + behind)
+    whole = ahead + behind
     if whole <= 0.0:
         return 1.0
     front = raised(ahead / whole, power)
@@ -75,19 +79,24 @@ def share_behind(power, ahead, behind):
 @njit(cache=True)
 def on_depth(model, place, before, after):
     """The total at our price went from `before` to `after` lots, our own left out."""
+    if model["kind"] == ORDER_BY_ORDER:
+        return
     ahead = place["ahead"]
     if model["kind"] == PROBABILISTIC:
         # What trades took has been taken off already when they were reported.
         left = before - after - place["traded"]
         place["traded"] = 0
-        behind = max(np.int64(0), before - ahead)
         if left > 0:
-            share = share_behind(model["power"], ahead, behind)
-            from_behind = min(np.int64(np.ceil(share * left)), behind)
-            ahead -= left - from_behind
-    elif model["kind"] == ORDER_BY_ORDER:
-        return
-    place["ahead"] = max(np.int64(0), min(ahead, after))
+            front = max(0.0, ahead - place["number"] / PARTS)
+            behind = max(0.0, before - front)
+            share = share_behind(model["power"], front, behind)
+            front = max(0.0, front - left + min(share * left, behind))
+            ahead = np.int64(np.ceil(front - 0.5))
+            place["number"] = np.int64((ahead - front) * PARTS)
+    if ahead > after:
+        ahead = max(np.int64(0), after)
+        place["number"] = 0
+    place["ahead"] = ahead
 
 
 @njit(cache=True)
