@@ -43,13 +43,14 @@ A type that does not know a parameter of --set names those that it knows.
 IMPACT_EXAMPLES = """\b
 Examples:
   seawall attack measure-impact --type mean_shift --offset 5
-      an hour of a simulated market of five sources
+      six hours of a simulated market of five sources
   seawall attack measure-impact tape/night --type wash_trading --intensity 0.05
   seawall attack measure-impact tape/night --type random --no-trading --json
 
 Exit code 0: every difference lies within its certificate; 1: one does not.
 """
 HOUR = 3600.0
+LASTS, TRADING_LASTS = HOUR, 6 * HOUR  # an hour has too few round trips for figures of trading
 
 app = typer.Typer(
     help="Attack a market, and measure what it does.", no_args_is_help=True, rich_markup_mode=None
@@ -73,7 +74,11 @@ StartOption = Annotated[
     ),
 ]
 DurationOption = Annotated[
-    str, typer.Option(metavar="TIME", help="Such as 24h (default: to the end; simulated: 1h).")
+    str,
+    typer.Option(
+        metavar="TIME",
+        help="Such as 24h (default: to the end; simulated: 6h, without trading 1h).",
+    ),
 ]
 IntensityOption = Annotated[
     float | None, typer.Option(metavar="X", help="How strong: see the type.")
@@ -222,8 +227,13 @@ def _market(
     kind: str,
     words: dict[str, str],
     report: Callable[[int, int], None],
+    usually: float = LASTS,
 ) -> tuple["Catalog", Iterable["Raw"], "Attack"]:
-    """The market that is asked for, its rows, and the attack on it."""
+    """The market that is asked for, its rows, and the attack on it.
+
+    Args:
+        usually: seconds of a simulated market where no duration is given.
+    """
     from seawall.core.clock import MILLISECOND
     from seawall.lab.attacks import attack_of
     from seawall.node import impact
@@ -237,7 +247,7 @@ def _market(
         usual = impact.reference_seconds(catalog, cadence)
         begins = _seconds("start", words["after"]) if "after" in words else usual
         attack = attack_of(kind, catalog, {**words, "after": f"{begins}"}, settings.seed)
-        blocks = impact.simulated_market(settings.seed, begins + (lasts or HOUR), report)
+        blocks = impact.simulated_market(settings.seed, begins + (lasts or usually), report)
         return catalog, blocks, attack
     from seawall.ingestion.tape import open_tape
 
@@ -278,7 +288,8 @@ def _measure(
 
     began = time.perf_counter()
     with progress("attack", "rows" if tape else "seconds") as report:
-        catalog, blocks, attack = _market(settings, tape, kind, words, report)
+        usually = LASTS if no_trading else TRADING_LASTS
+        catalog, blocks, attack = _market(settings, tape, kind, words, report, usually)
         found = impact.measure(settings, catalog, blocks, attack, trading=not no_trading)
     seconds = time.perf_counter() - began
     if json:

@@ -1,11 +1,11 @@
 """What an attack has done to trading: decisions, exposures and money of two runs side by side.
 
-A decision is what is asked for and in force, not a wish: a wanted exposure of a thousandth of the
-cap that turns its sign asks for nothing. So two figures are told apart. `flipped` counts boundaries
-at which the two runs stood on different sides of the market: long, flat or short, by the targets
-that risk had approved last. `wavering` counts boundaries at which anything at all differs in
-direction: the sign of a wanted exposure however small, or an intent that one run made a second
-before the other.
+A decision is what is in force, not a wish: a wanted exposure of a thousandth of the cap that turns
+its sign asks for nothing. So two figures are told apart. `flipped` counts boundaries at which the
+two runs stand on different sides of the market: long, flat or short, by the approved target that is
+being worked on, and by the position where there is none. `wavering` counts boundaries at which
+anything at all differs in direction: the sign of a wanted exposure however small, or an intent that
+one run made a second before the other.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Boundary(NamedTuple):
 
     rows: (groups,) CONSENSUS. exposures: wanted, low, high as shares of the cap, NaN where nothing
     is decided. intents: sign of the exposure asked for here, NO_INTENT where none was. decided:
-    sign of the last approved target. lots: the position held. account: equity and turnover in the
-    numeraire, fills.
+    sign of the approved target in force, of the position where none is. lots: the position held.
+    account: equity and turnover in the numeraire, fills.
     """
 
     ts: int

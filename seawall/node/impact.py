@@ -153,8 +153,9 @@ class Side:
                 asked = orchestrator.standing.get(name)
                 fresh = asked is not None and asked.ts == now
                 intents.append(int(np.sign(asked.exposure)) if asked and fresh else NO_INTENT)
-                decided.append(int(np.sign(np.nan_to_num(action.targets.get(name, 0.0)))))
+                goal = action.executor.goals.get(name)
                 lots.append(float(action.books.ledger.position(name)))
+                decided.append(int(np.sign(goal.position if goal else lots[-1])))
             account = _account(action)
         self.boundaries.append(Boundary(now, seen.rows, exposures, intents, decided, lots, account))
 

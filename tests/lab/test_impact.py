@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -19,11 +20,15 @@ from seawall.core.settings import Settings
 from seawall.core.verdicts import Standing
 from seawall.gating import certificate
 from seawall.gating.sources import SourceState
+from seawall.ingestion.tape import open_tape, write_blocks
 from seawall.lab import impact, pairs, trading
 from seawall.lab.attacks import attack_of, attacked
 from seawall.lab.impact import Impact, ModelSeen, NaiveSeen, Review
 from seawall.lab.trading import Boundary, TradingTracker
+from seawall.node import assembly
 from seawall.node import impact as runs
+from seawall.node.calibration import calibrated
+from seawall.node.perception import Perception
 from tests.tapes import COMPILED
 
 HOUR = 3600.0
@@ -187,21 +192,29 @@ def test_a_naive_system_is_moved_five_times_as_far_in_what_the_attack_aims_at(
 
 @needs_compiled
 @pytest.mark.slow
-def test_a_slow_drift_over_a_day_is_contained_and_its_source_is_found() -> None:
-    """A hundredth of a sigma a minute, by one of five sources."""
-    catalog = runs.simulated_catalog()
+def test_a_slow_drift_is_contained_and_its_source_found_within_the_day(tmp_path: Path) -> None:
+    """A hundredth of a sigma a minute; the golden set is two hours long."""
+    catalog, told = runs.simulated_catalog(), Settings(mode="backtest")
+    write_blocks(tmp_path / "tape", catalog, runs.simulated_market(7, 7200.0))
+    shape = assembly.shape_of(told)
+    span, tape = (0, 1 << 62), open_tape(tmp_path / "tape")
+    golden, _ = calibrated(told, shape, tape, span, [], 1 << 16, lambda done, total: None)
+    trusted = {reference.group: reference for reference in golden.references}
+    one = Perception(catalog, shape, catalog.numeraire(told.numeraire), trusted)
     attack = attack_of("slow_drift", catalog, {"after": f"{BEGINS}", "speed": "0.01"})
-    one = runs.Side(
-        Settings(mode="backtest"),
-        catalog,
-        attacked(market(BEGINS + 24 * HOUR), attack),
-        trading=False,
-    )
-    while one.step():
-        one.boundaries.clear()
-        one.reviews.clear()
-    worst = {name: state.worst for name, state in one.perception.gating.sources.items()}
-    assert max(worst, key=lambda name: worst[name]) == "sim-e"
+    for rows in attacked(market(BEGINS + 13 * HOUR), attack):
+        for _ in one.observe(rows):
+            pass
+        one.gating.records.clear()
+    sources = one.gating.sources
+    assert sources["sim-e"].rejections > 0
+    assert [name for name, state in sources.items() if state.rejections] == ["sim-e"]
+    assert max(sources, key=lambda name: sources[name].worst) == "sim-e"
+    for group in one.gating.groups:
+        assert group.model is not None
+        assert group.reference is not None
+        walked = np.abs(np.subtract(group.model.anchor, group.reference.mean))
+        assert walked.max() <= 0.02 * 14  # sigma an hour
 
 
 def test_a_market_that_ends_before_the_attack_is_refused() -> None:
