@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.core.clock import MINUTE, SECOND, Clock, TapeClock
+from seawall.core.clock import HOUR, MINUTE, SECOND, Clock, TapeClock
 from seawall.core.commands import BAN, COMMANDS, ROLL_BACK, UNBAN, Command
 from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
 from seawall.core.events import EventFlag, EventKind, Raw, empty
@@ -43,6 +43,7 @@ from seawall.risk.limits import approve
 from seawall.storage.recorder import Recorder
 
 DIGEST_FRAMES = 64  # at least so many boundaries between two digests, at least 60 s
+DIGEST_BARS = 24 * HOUR  # and at least so long where the frames are bars
 VIEW_S = 0.5  # seconds of real time between two views
 WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
 WARM_ROWS = 1 << 16  # of the past at a time
@@ -134,6 +135,7 @@ class Node:
         self._unseen: Perceived | None = None  # the last boundary, where nothing was to be done
         self.rows_before = 0  # rows of the tape from before this run
         self._hashes = hashlib.sha256(), hashlib.sha256()  # of all frames, and of all rows
+        self._digest_every = MINUTE if perception.cadence_ns < MINUTE else DIGEST_BARS
         self._digest_ts = 0
         self._digest_frames = 0
         self._boundaries = 0
@@ -211,7 +213,7 @@ class Node:
                     strengths,
                     groups,
                     boundary,
-                    (self._digest_ts, MINUTE, left),
+                    (self._digest_ts, self._digest_every, left),
                 )
                 if reached > boundary:
                     self._count(seen, edges, boundary, reached)
@@ -367,7 +369,7 @@ class Node:
         self.window.mark(now, self.action, self.naive)
         if self._watch is not None:
             self._watch(self, seen)
-        due = now - self._digest_ts >= MINUTE
+        due = now - self._digest_ts >= self._digest_every
         if due and self._boundaries - self._digest_frames >= DIGEST_FRAMES:
             self._digest(seen.frames, now)
 
@@ -406,7 +408,8 @@ class Node:
                     state = change.state
 
     def _digest(self, frames: NDArray[Any], now: int) -> None:
-        """Every minute (or 64 boundaries): where perception stands; and agreement is checked."""
+        """Every minute (64 boundaries; of bars a day): where perception stands, and a comparison
+        with the venue is due."""
         self._digest_ts, self._digest_frames = now, self._boundaries
         self.ports.recorder.record(
             Digest(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from seawall.admission import Admission, AdmissionShape
 from seawall.analysis import Volatility, VolatilityShape
+from seawall.core.clock import HOUR, MINUTE
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.estimation import Moments, MomentsShape
@@ -19,6 +20,7 @@ from seawall.market import Consensus, Market, MarketShape, closing
 from seawall.node import kernels
 
 FRAMES = 8192  # frames handed on at a time
+DAY = 24 * HOUR
 
 
 class PerceptionShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,8 @@ class Perception:
             trusted or {},
             seed,
         )
+        if self.cadence_ns >= MINUTE and not any(g.comparable for g in self.gating.groups):
+            self.market.state.clock["review"] = DAY  # bars of one source: nothing to review
         self.volatility = Volatility(len(groups), shape.volatility, self.cadence_ns)
         self._room = self.market.most_frames_per_row
         self._buffer = self.market.new_frames(FRAMES + self._room)
