@@ -26,8 +26,7 @@ class Working:
         index: of its instrument. placed: ns UTC, when the node sent it. number: by acceptance.
         response: ns that its reports take to the node.
         slot: in the kernels' arrays, -1 while it does not rest.
-        stop: the same of a waiting order, -1 while it does not wait.
-        triggered: it waited, and waits no more.
+        waits: for its trigger. triggered: it waited, and waits no more.
         watched: what the log has of its waiting, if anything.
         report: the last one.
     """
@@ -40,7 +39,7 @@ class Working:
     report: OrderReport
     filled: int = 0
     slot: int = -1
-    stop: int = -1
+    waits: bool = False
     triggered: bool = False
     watched: Watched | None = None
 
@@ -98,18 +97,16 @@ class Desk:
             book_of=book_of,
             half_spread_ppm=shape.half_spread_ppm,
             participation_ppm=shape.participation_ppm,
-            stops=np.zeros(most, stop_kernels.STOP),
-            stop_slots=np.zeros((instruments, most), np.int64),
-            model=np.array([shape.queue], queue_kernels.MODEL),
-            shared=int(shape.share_trades),
+            stops=np.zeros((instruments, most), stop_kernels.STOP),
         )
+        self.floor.markets["shared"] = int(shape.share_trades)
+        self.floor.markets["kind"], self.floor.markets["power"] = shape.queue
         self._walked = np.zeros((MOST_LEVELS, 2), np.int64)
         self._queues: list[list[Working]] = [[] for _ in range(instruments)]
         self._free = list(range(most - 1, -1, -1))
         self._at: dict[int, Working] = {}
         self._waiting: list[list[Working]] = [[] for _ in range(instruments)]
-        self._free_stops = list(range(most - 1, -1, -1))
-        self._stop_at: dict[int, Working] = {}
+        self._most = most
 
     def resting(self) -> Iterator[Working]:
         """All resting orders."""
@@ -223,7 +220,8 @@ class Desk:
         self._at[working.slot] = working
         resting = self.floor.resting
         resting[working.slot] = (side, price, size, working.placed, 0, 0, 0)
-        queue_kernels.arrive(self.floor.model[0], resting[working.slot], queue, 0)
+        model = self.floor.markets[working.index]
+        queue_kernels.arrive(model, resting[working.slot], queue, 0)
         insort(self._queues[working.index], working, key=lambda other: other.rank)
         self._write(working.index)
 
@@ -231,17 +229,14 @@ class Desk:
         """Lots of a resting order that may still be filled."""
         if working.slot >= 0:
             self.floor.resting[working.slot]["remaining"] = size
-        elif working.stop >= 0:
-            self.floor.stops[working.stop]["remaining"] = size
+        elif working.waits:
+            at = self._waiting[working.index].index(working)
+            self.floor.stops[working.index, at]["remaining"] = size
 
     def leave(self, working: Working) -> None:
         """Take an order out of the book, if it rests, or end its waiting."""
-        if working.stop >= 0:
-            self._waiting[working.index].remove(working)
-            del self._stop_at[working.stop]
-            self._free_stops.append(working.stop)
-            working.stop = -1
-            self._write_stops(working.index)
+        if working.waits:
+            self._wait_no_more(working)
         if working.slot < 0:
             return
         self._queues[working.index].remove(working)
@@ -250,12 +245,12 @@ class Desk:
         working.slot = -1
         self._write(working.index)
 
-    def happened(self, count: int) -> list[Happened]:
-        """What the last row did, in this order."""
+    def happened(self, count: int, index: int) -> list[Happened]:
+        """What the last row, of this instrument, did, in this order."""
         return [
             Happened(self._at[slot], lots, price, False)
             if slot >= 0
-            else Happened(self._stop_at[-1 - slot], lots, price, True)
+            else Happened(self._waiting[index][-1 - slot], lots, price, True)
             for slot, lots, price in self.floor.fills[:count].tolist()
         ]
 
@@ -271,7 +266,7 @@ class Desk:
     def why_not_wait(self, working: Working) -> str:
         """Why a stop order cannot wait; empty when it can."""
         order = working.order
-        if not self._free_stops:
+        if sum(map(len, self._waiting)) >= self._most:
             return "too many open orders"
         price = self.watched_price(working)
         if order.trigger is None or order.type is OrderType.TRAILING_STOP or not price:
@@ -285,9 +280,8 @@ class Desk:
         order, trigger, watched = working.order, working.order.trigger, working.watched
         assert trigger is not None
         trails = order.type is OrderType.TRAILING_STOP
-        working.stop = self._free_stops.pop()
-        self._stop_at[working.stop] = working
-        stop = self.floor.stops[working.stop]
+        queue = self._waiting[working.index]
+        stop = self.floor.stops[working.index, len(queue)]
         stop["waiting"] = 1
         stop["side"] = int(order.side)
         stop["by"] = stop_kernels.BY_MARK if trigger.by is TriggerBy.MARK else stop_kernels.BY_LAST
@@ -306,16 +300,25 @@ class Desk:
                 )
         elif price := self.watched_price(working):
             stop_kernels.follow(stop, price)
-        self._waiting[working.index].append(working)
-        self._write_stops(working.index)
+        queue.append(working)
+        working.waits = True
+        self.floor.markets[working.index]["stops"] = len(queue)
+
+    def _wait_no_more(self, working: Working) -> None:
+        queue, stops = self._waiting[working.index], self.floor.stops[working.index]
+        at = queue.index(working)
+        stops[at : len(queue) - 1] = stops[at + 1 : len(queue)].copy()
+        del queue[at]
+        working.waits = False
+        self.floor.markets[working.index]["stops"] = len(queue)
 
     def watch(self) -> Iterator[Watched]:
         """What trailing stops have seen since the last time they were asked."""
-        for queue in self._waiting:
-            for working in queue:
+        for index, queue in enumerate(self._waiting):
+            for at, working in enumerate(queue):
                 if working.order.type is not OrderType.TRAILING_STOP:
                     continue
-                stop = self.floor.stops[working.stop]
+                stop = self.floor.stops[index, at]
                 seen = Watched(
                     client_id=working.order.client_id,
                     triggered=False,
@@ -325,11 +328,6 @@ class Desk:
                 if seen != working.watched:
                     working.watched = seen
                     yield seen
-
-    def _write_stops(self, index: int) -> None:
-        queue = self._waiting[index]
-        self.floor.stop_slots[index, : len(queue)] = [working.stop for working in queue]
-        self.floor.markets[index]["stops"] = len(queue)
 
     def _write(self, index: int) -> None:
         queue = self._queues[index]

@@ -242,7 +242,7 @@ class Engine:
                 break
             self.matching.flow.advance(at)
             ts = max(self.now, int(rows[at - 1]["recv_ts"]))
-            for happened in self.desk.happened(filled):
+            for happened in self.desk.happened(filled, int(rows[at - 1]["instrument"])):
                 self.matching.meet(happened, ts)
         return int(at)
 

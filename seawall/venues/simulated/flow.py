@@ -21,11 +21,16 @@ SPANS = flow_kernels.BUCKETS - 3  # of a window
 
 
 class Flow:
-    """Delays of the feed, volume of the market, and what our own orders took of late."""
+    """Delays of the feed, volume of the market, and what our own orders took of late.
+
+    Attributes:
+        moves: our own orders move what we take next.
+    """
 
     def __init__(self, catalog: Catalog, shape: VenueShape, book_of: NDArray[np.int64]) -> None:
         self._shape = shape
-        self._on = shape.feed_latency or shape.impact != "none"
+        self.moves = shape.impact != "none"
+        self._on = shape.feed_latency or self.moves
         self._book_of = book_of
         self._source = [0] * len(catalog.instruments)
         for book in catalog.primary.values():
@@ -60,7 +65,7 @@ class Flow:
 
     def took(self, index: int, side: Side, lots: int, ts: int) -> None:
         """An order of ours took lots out of a book."""
-        if self._shape.impact != "none":
+        if self.moves:
             self._took.setdefault(index, []).append((ts, side.sign * lots))
 
     def shift(self, index: int, side: Side, price: int, ts: int) -> int:
@@ -72,7 +77,7 @@ class Flow:
         forgotten with the window.
         """
         shape = self._shape
-        if shape.impact == "none" or price <= 0:
+        if not self.moves or price <= 0:
             return 0
         taken = self._took.get(index, [])
         recent = self._took[index] = [t for t in taken if t[0] > ts - shape.impact_window_ns]

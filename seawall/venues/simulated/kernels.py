@@ -41,6 +41,9 @@ MARKET = np.dtype(
         ("sell_low", "<i8"),
         ("last", "<i8"),  # ticks of the last trade or close; 0 where there was none
         ("stops", "<i8"),  # our stop orders waiting here
+        ("shared", "<i8"),  # 1: our orders share the lots of a trade; 0: each meets all of it
+        ("kind", "<i8"),  # from here on: a MODEL of the queue
+        ("power", "<i8"),
     ]
 )
 
@@ -64,14 +67,11 @@ class Floor(NamedTuple):
     markets: (instruments,) of MARKET. resting: (open orders,) of RESTING.
     slots: (instruments, open orders) indices in `resting`, by side, then price, then arrival.
     fills: (2 x open orders, 3), out: what the last row did. Slot, lots and price of a fill; where
-        the slot is negative, stop `-1 - slot` has fired: the lots that a bar grants it, or
-        UNBOUNDED, and the price at which a bar fills it, or that it was triggered at.
+        the slot is negative, stop `-1 - slot` of the row's instrument has fired: the lots that a
+        bar grants it, or UNBOUNDED, and where a bar fills it, or the price that triggered it.
     book_of: (instruments, sources) instrument whose venue this source is, else -1.
     half_spread_ppm, participation_ppm: of bar books.
-    stops: (open orders,) of stop_kernels.STOP.
-    stop_slots: (instruments, open orders) indices in `stops`, by arrival.
-    model: (1,) of queue_kernels.MODEL.
-    shared: 1: our orders share the lots of a trade; 0: each meets the whole of it.
+    stops: (instruments, open orders) of stop_kernels.STOP, those that wait first, by arrival.
     """
 
     ladders: np.ndarray
@@ -83,9 +83,6 @@ class Floor(NamedTuple):
     half_spread_ppm: int
     participation_ppm: int
     stops: np.ndarray
-    stop_slots: np.ndarray
-    model: np.ndarray
-    shared: int
 
 
 @njit(cache=True)
@@ -115,10 +112,14 @@ def on_touch(floor, instrument, side, price):
 @njit(cache=True)
 def on_level(floor, instrument, side, price, before, after):
     """The total at a price went from `before` to `after`: no more than that stands before us."""
-    for k in range(floor.markets[instrument]["count"]):
+    market = floor.markets[instrument]
+    for k in range(market["count"]):
         order = floor.resting[floor.slots[instrument, k]]
         if order["side"] == side and order["price"] == price:
-            queues.on_depth(floor.model[0], order, before, after)
+            if market["kind"] == queues.RISK_AVERSE:
+                order["ahead"] = min(order["ahead"], after)  # as the model, without its call
+            else:
+                queues.on_depth(market, order, before, after)
 
 
 @njit(cache=True)
@@ -176,7 +177,9 @@ def on_depth(floor, instrument, row):
     if market["made_of"] != BY_DEPTH or row["side"] > ASK or row["price"] <= 0 or row["size"] < 0:
         return 0
     side = np.int64(row["side"])
-    before = books.size_at(floor.ladders[instrument], side, row["price"])
+    before = np.int64(0)
+    if market["kind"] != queues.RISK_AVERSE:  # which asks for the new total alone
+        before = np.int64(books.size_at(floor.ladders[instrument], side, row["price"]))
     books.put(floor.ladders[instrument], side, row["price"], row["size"])
     if market["building"] == 1:
         return rebuilt(floor, instrument) if row["flags"] & END else 0
@@ -201,9 +204,10 @@ def on_snapshot(floor, instrument, row):
 @njit(cache=True)
 def on_trade(floor, instrument, row):
     """A trade of others; its lots are shared among our orders at its price, none given twice."""
+    market = floor.markets[instrument]
     count = 0
     given = np.int64(0)
-    for k in range(floor.markets[instrument]["count"]):
+    for k in range(market["count"]):
         slot = floor.slots[instrument, k]
         order = floor.resting[slot]
         if order["remaining"] <= 0 or row["side"] == order["side"]:
@@ -211,10 +215,10 @@ def on_trade(floor, instrument, row):
         if order["price"] == row["price"]:
             if row["side"] > SELL:
                 continue  # nobody said who took it
-            excess = queues.on_trade(floor.model[0], order, row["size"] - given)
+            excess = queues.on_trade(market, order, row["size"] - given)
             if excess > 0:
                 lots = min(excess, order["remaining"])
-                given += lots * floor.shared
+                given += lots * market["shared"]
                 count = fill(floor, count, slot, lots)
         elif (row["price"] < order["price"]) == (order["side"] == BUY):
             count = fill(floor, count, slot, order["remaining"])
@@ -243,7 +247,9 @@ def on_quote(floor, instrument, row):
     if row["side"] > ASK or row["price"] < 0 or row["size"] < 0 or market["building"] == 1:
         return 0
     side = np.int64(row["side"])
-    before = books.size_at(floor.ladders[instrument], side, row["price"])
+    before = np.int64(0)
+    if market["kind"] != queues.RISK_AVERSE:  # which asks for the new total alone
+        before = np.int64(books.size_at(floor.ladders[instrument], side, row["price"]))
     if market["made_of"] != BY_DEPTH:
         market["made_of"] = BY_QUOTE
         set_touch(floor, instrument, side, row["price"], row["size"])
@@ -262,10 +268,10 @@ def share(volume, ppm):
 
 
 @njit(cache=True)
-def fire(floor, count, slot, lots, price):
+def fire(floor, count, instrument, k, lots, price):
     """Note that a stop has fired; returns the new count."""
-    floor.stops[slot]["waiting"] = 0
-    floor.fills[count, 0] = -1 - slot
+    floor.stops[instrument, k]["waiting"] = 0
+    floor.fills[count, 0] = -1 - k
     floor.fills[count, 1] = lots
     floor.fills[count, 2] = price
     return count + 1
@@ -275,12 +281,11 @@ def fire(floor, count, slot, lots, price):
 def on_price(floor, instrument, by, price, count):
     """A new last or mark price: stops that it meets fire. Returns the new count."""
     for k in range(floor.markets[instrument]["stops"]):
-        slot = floor.stop_slots[instrument, k]
-        stop = floor.stops[slot]
+        stop = floor.stops[instrument, k]
         if stop["waiting"] == 1 and stop["by"] == by:
             stop_kernels.follow(stop, price)
             if stop_kernels.meets(stop, price):
-                count = fire(floor, count, slot, UNBOUNDED, price)
+                count = fire(floor, count, instrument, k, UNBOUNDED, price)
     return count
 
 
@@ -311,8 +316,7 @@ def on_bar_stops(floor, instrument, row, left):
     market = floor.markets[instrument]
     count = 0
     for k in range(market["stops"]):
-        slot = floor.stop_slots[instrument, k]
-        stop = floor.stops[slot]
+        stop = floor.stops[instrument, k]
         if stop["waiting"] == 0 or stop["placed"] > row["exch_ts"]:
             continue
         price = stop_kernels.on_bar(stop, market, row["price"])
@@ -321,7 +325,7 @@ def on_bar_stops(floor, instrument, row, left):
             price = max(np.int64(1), price - away) if stop["side"] == SELL else price + away
             lots = min(stop["remaining"], left)
             left -= lots
-            count = fire(floor, count, slot, lots, price)
+            count = fire(floor, count, instrument, k, lots, price)
     return count, left
 
 

@@ -134,9 +134,10 @@ class Matching:
 
     def _plan(self, working: Working, size: int, ts: int, first: int = 0) -> Plan:
         """What the order would take now, moved by what we took before."""
-        side = working.order.side
-        touched = self.desk.touch(working.index)[1 - int(side)]
-        shift = self.flow.shift(working.index, side, touched, ts)
+        shift, side = 0, working.order.side
+        if self.flow.moves:
+            touched = self.desk.touch(working.index)[1 - int(side)]
+            shift = self.flow.shift(working.index, side, touched, ts)
         return self.desk.plan(working, size, first, shift)
 
     def _objection(self, working: Working, plan: Plan, size: int) -> str:

@@ -21,7 +21,8 @@ def unfit(order: Order, instrument: Instrument | None) -> str:
     Args:
         instrument: what it names, None where that is not traded here.
     """
-    price = order.price if order.type.priced else 1
+    priced = order.type.priced
+    price = order.price if priced else 1
     largest = max(price or 1, order.trigger.price if order.trigger else 1)
     spot = instrument is not None and instrument.kind is Kind.SPOT
     gtd = order.time_in_force is TimeInForce.GTD
@@ -35,26 +36,30 @@ def unfit(order: Order, instrument: Instrument | None) -> str:
         (order.side not in (Side.BUY, Side.SELL), "the side must be BUY or SELL"),
         (price is None or price <= 0, "a limit order needs a price above 0 ticks"),
         (
-            not order.type.priced and order.price is not None,
-            f"a {order.type.value} order has no limit price",
+            not priced and order.price is not None,
+            "only a limit order has a limit price",
         ),
         (largest * order.size >= PRODUCT_LIMIT, "price x size is too large"),
         (order.reduce_only and spot, "reduce-only needs a position, and spot has none"),
         (
-            order.post_only and (not order.type.priced or order.time_in_force in _AT_ONCE),
+            order.post_only and (not priced or order.time_in_force in _AT_ONCE),
             "a post-only order must be able to rest",
         ),
         (gtd and order.expires <= 0, "a GTD order needs the time at which it expires"),
         (gtd and order.type is OrderType.MARKET, "a market order cannot wait until a time"),
     )
-    return next((reason for is_wrong, reason in wrong if is_wrong), "") or _wrong_trigger(order)
+    for is_wrong, reason in wrong:
+        if is_wrong:
+            return reason
+    waits = order.trigger is not None or order.type.waits
+    return _wrong_trigger(order) if waits else ""
 
 
 def _wrong_trigger(order: Order) -> str:
     """Why an order cannot wait as it says; empty where it can, or does not wait."""
     trigger = order.trigger
     if not order.type.waits:
-        return "" if trigger is None else f"a {order.type.value} order waits for no trigger"
+        return f"a {order.type.value} order waits for no trigger"
     if trigger is None:
         return f"a {order.type.value} order needs a trigger"
     trails = order.type is OrderType.TRAILING_STOP
