@@ -356,6 +356,17 @@ def step(flow, ladder, book, row, reason, gap):
 
 
 @njit(cache=True)
+def run(flow, ladder, book, rows, reasons, start, stop, gap):
+    """rows[start:stop] of one message of a book, after the market has taken them all.
+
+    For loops that take the rows of a depth message in one go: what is asked of the ladder is asked
+    at the message's end, so that it may be told late.
+    """
+    for i in range(start, stop):
+        step(flow, ladder, book, rows[i], reasons[i], gap)
+
+
+@njit(cache=True)
 def take(flow, frame, sample):
     """A frame of the book has closed: its sums, and the next frame begins."""
     sums = flow["sums"]

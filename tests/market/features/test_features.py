@@ -1,6 +1,7 @@
 """Features: each held to its formula, and all to themselves when split, cut off and restarted."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from seawall.market.features import (
     FeatureReader,
     Features,
     features_of,
+    flow_kernels,
     matrix,
 )
 from seawall.market.features.flow_kernels import LEVELS, MESSAGES, NOWHERE
@@ -34,6 +36,7 @@ from tests.tapes import (
     depth,
     down,
     perceived,
+    perception,
     pieces_of,
     quote,
     simulated,
@@ -245,6 +248,28 @@ def test_the_frames_are_those_of_perception(hostile: bool) -> None:
         if name not in ("location", "scale", "gate", "regime", "volatility"):  # of later stages
             assert (frames[name] == wanted[name]).all(), name
     assert not any(one.gating.admits(source.name)[1] for source in catalog.sources)
+
+
+def test_a_message_may_be_told_after_it_was_taken() -> None:
+    """Beside perception's own loop, which takes depth messages in one go."""
+    catalog, rows = simulated(60 if COMPILED else 1)
+    want = list(FeatureReader(catalog, QUICK).read(rows))
+    one, features = perception(catalog, cadence_ns=QUICK.cadence_ns), Features(catalog, QUICK)
+    market, samples = one.market.state, []
+    reasons, gap = np.zeros(len(rows), np.uint8), int(market.clock["gap"][0])
+    starts = [*np.flatnonzero(rows["flags"] & 1), len(rows)]
+    for start, stop in pairwise(starts):
+        for found in one.observe(Raw(rows[start:stop])):  # frames close before the rows are taken
+            samples.append(features.new_samples(len(found.frames)))
+            size = len(found.frames)
+            flow_kernels.take_all(features.flows, found.frames, 0, size, samples[-1])
+        at = int(catalog.book_of[rows["instrument"][start], rows["source"][start]])
+        parts = features.flows[at], market.ladders[at], market.books[at]
+        flow_kernels.run(*parts, rows, reasons, start, stop, gap)
+    assert not any(len(counts) > 1 for counts in one.admission.counts().values())
+    got = np.concatenate(samples).tobytes()
+    assert got == np.concatenate([part.samples for part in want]).tobytes()
+    assert len(got) > 0
 
 
 def test_a_source_that_comes_back_starts_from_nothing() -> None:
