@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from seawall.core.clock import SECOND
 from seawall.core.errors import DataError, SettingError
+from seawall.core.instruments import Kind
 from seawall.core.money import RATE
 from seawall.core.settings import Settings, VenueSettings, load
 from seawall.node.exchange import venue_shape
 from seawall.venues.simulated.shape import FeeTier, FundingRate, VenueShape
 from tests.ingestion.test_funding import CATALOG, PERP
+from tests.node.short_runs import QUICK, START, node_on, tape
 
 
 def test_the_defaults_are_those_of_the_exchange() -> None:
@@ -79,3 +82,19 @@ def test_terms_that_make_no_sense_are_one_clear_line(tmp_path: Path) -> None:
         load(None, {}, {"SEAWALL_VENUE__FEE_TIERS": "often"})
     with pytest.raises(DataError, match="cannot be read"):
         venue_shape(Settings(venue=VenueSettings(funding=str(tmp_path / "none.csv"))), CATALOG, {})
+
+
+def test_a_whole_node_pays_funding_and_its_books_agree(tmp_path: Path) -> None:
+    catalog, rows = tape(120)
+    contract = next(i for i in catalog.instruments if i.kind is not Kind.SPOT)
+    rates = tmp_path / "rates.csv"
+    times = [START + second * SECOND for second in range(20, 120, 10)]
+    rates.write_text("ts,symbol,rate\n" + "".join(f"{ts},{contract.name},0.0001\n" for ts in times))
+    settings = QUICK.model_copy(update={"venue": VenueSettings(funding=str(rates))})
+    node = node_on(catalog, rows, settings)
+    node.run()
+    ledger = node.action.books.ledger
+    ledger.conservation()
+    assert any(ledger.funding.values())
+    assert node.action.disagreements() == []
+    assert not node.action.books.tally.halted
