@@ -17,7 +17,7 @@ NODE := $(shell command -v npm >/dev/null 2>&1 && node -e \
 KERNELS := $(shell grep -rl --include='*.py' numba seawall 2>/dev/null)
 WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: run setup setup-test test check bench lock
+.PHONY: run setup setup-test test check bench results lock
 
 run: setup
 	@$(BIN)/seawall run $(ARGS)
@@ -39,6 +39,10 @@ endif
 
 bench: setup-test
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Walks the shipped strategies forward over the recorded bars and writes docs/results.md.
+results: setup-test
+	@$(BIN)/python -m benchmarks.out_of_sample $(ARGS)
 
 # Keeps the pinned versions where it can; make lock ARGS=--upgrade takes the newest.
 lock: $(BIN)/uv

@@ -85,6 +85,7 @@ def following_of(settings: Settings, **given: Any) -> FollowingShape:
         "taker_fee_ppm": venue.taker_fee_ppm,
         "half_spread_ppm": venue.half_spread_ppm,
         "participation": venue.bar_participation,
+        "leverage": settings.risk.max_leverage,
     }
     return FollowingShape(**{**values, **given})
 

@@ -37,6 +37,7 @@ class FollowingShape(msgspec.Struct, frozen=True, kw_only=True):
         latency: rows between a decision and its fill. 1: at the next row's touch, of bars at their
             opening; 0: at once.
         stop, take: fraction of the entry price at which a position is closed; 0 for never.
+        leverage: multiple of equity that a position may grow to before it is cut back.
     """
 
     capital: float = 100_000.0
@@ -50,6 +51,7 @@ class FollowingShape(msgspec.Struct, frozen=True, kw_only=True):
     latency: int = 1
     stop: float = 0.0
     take: float = 0.0
+    leverage: float = 2.0
 
     def __post_init__(self) -> None:
         if not (self.capital > 0.0 and 0.0 < self.cap <= 100.0 and 0.0 <= self.deadband <= 1.0):
@@ -58,8 +60,8 @@ class FollowingShape(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingError(f"following: latency is {self.latency}; it is 0 or 1 rows")
         if not (self.hold >= 0.0 and 0.0 < self.participation <= 1.0):
             raise SettingError("following: hold must be >= 0 s and participation in (0, 1]")
-        if not (0.0 <= self.stop < 1.0 and self.take >= 0.0):
-            raise SettingError("following: stop must be in [0, 1) and take >= 0")
+        if not (0.0 <= self.stop < 1.0 and self.take >= 0.0 and self.leverage > 0.0):
+            raise SettingError("following: stop must be in [0, 1), take >= 0 and leverage > 0")
         if not (self.half_spread_ppm >= 0 and self.slippage_bps >= 0.0):
             raise SettingError("following: half_spread_ppm and slippage_bps must be >= 0")
 
@@ -140,6 +142,7 @@ class Follower:
             latency=shape.latency,
             stop=shape.stop,
             take=shape.take,
+            leverage=shape.leverage,
             long_only=instrument.kind is Kind.SPOT,
         )
 

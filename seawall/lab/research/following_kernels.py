@@ -12,6 +12,7 @@ from numba import njit
 TRADABLE, BAR, BREAK = 1, 2, 4  # flags of PATH
 BY_TARGET, BY_STOP, BY_TAKE, BY_BREAK = range(4)  # why a fill came about
 PPM = 1_000_000
+CUT_TO = 0.9  # of the leverage that is allowed, as risk cuts it
 
 PATH = np.dtype(
     [
@@ -84,6 +85,7 @@ class Rule(NamedTuple):
     latency: int  # rows between a decision and its fill, 0 or 1
     stop: float  # fraction of the entry price, 0: none
     take: float
+    leverage: float  # multiple of equity that a position may grow to before it is cut back
     long_only: bool
 
 
@@ -229,13 +231,31 @@ def asked(account: Any, row: Any, rule: Rule, wanted: float, cap: float) -> floa
 
 
 @njit(cache=True)
+def aim(account: Any, row: Any, rule: Rule, lots: int) -> None:
+    """Make so many signed lots the goal."""
+    account["goal"] = lots
+    account["aiming"] = 1
+    account["expiry"] = row["ts"] + rule.expiry
+    bid, ask = touch_of(row, rule, False)
+    account["decision"] = 0.5 * (bid + ask)
+
+
+@njit(cache=True)
 def decide(account: Any, row: Any, rule: Rule, strength: float) -> None:
-    """Set a goal at the close of a row, if there is reason to."""
-    if not row["flags"] & TRADABLE or np.isnan(strength):
-        return
+    """Set a goal at the close of a row, if there is reason to.
+
+    A position that has outgrown the leverage allowed is cut back first, whatever is wanted.
+    """
     mark = row["mark"]
+    if not row["flags"] & TRADABLE or not mark > 0.0:
+        return
     equity = account["cash"] + account["lots"] * mark
-    if not (equity > 0.0 and mark > 0.0):
+    gross = abs(account["lots"]) * mark
+    if gross > rule.leverage * max(0.0, equity):
+        share = max(0.0, CUT_TO * rule.leverage * equity / gross)
+        aim(account, row, rule, np.int64(account["lots"] * share))
+        return
+    if np.isnan(strength) or not equity > 0.0:
         return
     strength = min(1.0, max(0.0 if rule.long_only else -1.0, strength))
     if account["stopped"] != 0:
@@ -249,12 +269,8 @@ def decide(account: Any, row: Any, rule: Rule, strength: float) -> None:
     account["standing"] = exposure
     account["standing_ts"] = row["ts"]
     account["standing_until"] = row["ts"] + rule.expiry
-    account["expiry"] = row["ts"] + rule.expiry
     lots = np.int64(abs(exposure) / mark)
-    account["goal"] = lots if exposure > 0.0 else -lots
-    account["aiming"] = 1
-    bid, ask = touch_of(row, rule, False)
-    account["decision"] = 0.5 * (bid + ask)
+    aim(account, row, rule, lots if exposure > 0.0 else -lots)
 
 
 @njit(cache=True)

@@ -62,7 +62,6 @@ def stationary(n: int, length: float, seed: int, number: int) -> Indices:
     geometric length with this mean, around the end of the sample to its start."""
     random = generator(seed, PURPOSE, number)
     fresh = random.random(n) < 1.0 / length
-    fresh[0] = True
     starts = random.integers(0, n, n)
     at = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
     return np.asarray((starts[at] + np.arange(n) - at) % n, dtype=np.int64)

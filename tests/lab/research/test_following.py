@@ -156,6 +156,21 @@ def test_the_deadband_keeps_small_changes_from_trading() -> None:
     assert account.fills["row"].tolist() == [1, 4]
 
 
+def test_a_position_that_outgrows_the_equity_is_cut_back() -> None:
+    """Short for all the capital at 40,000; at 56,000 it is 1.4 of 0.6: more than twice."""
+    prices = [40_000, 40_000, 48_000, 56_000, 56_000, 56_000, 100_000, 100_000, 100_000]
+    market = quiet(9, open=prices, mark=prices)
+    said = np.full(9, math.nan)
+    said[0] = -1.0
+    account = follow(market, said, msgspec.structs.replace(FREE, leverage=2.0))
+    assert account.fills["row"].tolist() == [1, 4, 7]
+    after = abs(account.fills["lots"][:2].sum()) * 56_000 * UNIT / account.equity[4]
+    assert after == pytest.approx(0.9 * 2.0, abs=0.01)
+    assert account.equity[6] < 0.0  # it went beyond what there was, in one bar
+    assert account.lots == 0
+    assert account.equity[8] == account.equity[7]
+
+
 def test_buying_and_holding_is_the_market_less_its_costs() -> None:
     market = walk(400, drift=0.001)
     market.path["bid_size"] = market.path["ask_size"] = 10**9

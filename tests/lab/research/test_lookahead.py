@@ -114,6 +114,15 @@ def test_a_cheat_hidden_in_an_honest_rule_is_caught() -> None:
     assert not check_lookahead(Sly(CrossShape(), MINUTE), BARS).honest
 
 
+def test_what_only_another_future_shows_is_caught() -> None:
+    def warned(price: np.ndarray) -> np.ndarray:
+        """Stays out of a market that will crash. This one did not."""
+        return np.full(len(price), 0.0 if price.min() < 0.5 * price[0] else 1.0)
+
+    found = check_lookahead(Rule("warned", warned), BARS)
+    assert {one.test for one in found.differences} == {"noise"}
+
+
 def test_what_is_computed_over_a_block_must_be_carried() -> None:
     def ranked(price: np.ndarray) -> np.ndarray:
         """Against the first price of the block: causal, but another one in each split."""
