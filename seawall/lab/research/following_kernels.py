@@ -231,7 +231,7 @@ def asked(account: Any, row: Any, rule: Rule, wanted: float, cap: float) -> floa
 
 
 @njit(cache=True)
-def aim(account: Any, row: Any, rule: Rule, lots: int) -> None:
+def aim(account: Any, row: Any, rule: Rule, lots: Any) -> None:
     """Make so many signed lots the goal."""
     account["goal"] = lots
     account["aiming"] = 1
