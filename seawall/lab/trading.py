@@ -1,11 +1,12 @@
 """What an attack has done to trading: decisions, exposures and money of two runs side by side.
 
 A decision is what is in force, not a wish: a wanted exposure of a thousandth of the cap that turns
-its sign asks for nothing. So two figures are told apart. `flipped` counts boundaries at which the
-two runs stand on different sides of the market: long, flat or short, by the approved target that is
-being worked on, and by the position where there is none. `wavering` counts boundaries at which
-anything at all differs in direction: the sign of a wanted exposure however small, or an intent that
-one run made a second before the other.
+its sign asks for nothing, and the orchestrator lets nothing change by less than its dead band. So
+two figures are told apart. `flipped` counts boundaries at which the two runs stand on different
+sides of the market: long, flat or short, by the approved target that is being worked on and by the
+position where there is none, and at least half a dead band apart. `wavering` counts boundaries at
+which anything at all differs in direction: the sign of a wanted exposure however small, or an
+intent that one run made a second before the other.
 """
 
 from collections.abc import Sequence
@@ -28,15 +29,15 @@ class Boundary(NamedTuple):
 
     rows: (groups,) CONSENSUS. exposures: wanted, low, high as shares of the cap, NaN where nothing
     is decided. intents: sign of the exposure asked for here, NO_INTENT where none was. decided:
-    sign of the approved target in force, of the position where none is. lots: the position held.
-    account: equity and turnover in the numeraire, fills.
+    the approved target in force, the position where none is, as a share of the cap. lots: the
+    position held. account: equity and turnover in the numeraire, fills.
     """
 
     ts: int
     rows: NDArray[Any]
     exposures: list[tuple[float, float, float]]
     intents: list[int]
-    decided: list[int]
+    decided: list[float]
     lots: list[float]
     account: tuple[float, float, int]
 
@@ -46,8 +47,8 @@ class TradingImpact(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         flipped: share of the boundaries where the decisions in force differ in direction (long,
-            flat, short) for any instrument. wavering: where a wanted exposure differs in sign,
-            however small, or an intent in time or direction.
+            flat, short), and by half a dead band, for any instrument. wavering: where a wanted
+            exposure differs in sign, however small, or an intent in time or direction.
         exposure, exposure_mean: difference of wanted exposures: largest, mean.
         bound, bound_mean: what the exposure's certificate allows: largest, mean. ratio: largest
             difference over the bound of its boundary. violations: boundaries with a ratio over 1.
@@ -76,9 +77,14 @@ class TradingImpact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradingTracker:
-    """Gathers what the two runs wanted and what it brought them."""
+    """Gathers what the two runs wanted and what it brought them.
 
-    def __init__(self) -> None:
+    Args:
+        deadband: of the orchestrator, share of the cap.
+    """
+
+    def __init__(self, deadband: float) -> None:
+        self._least = 0.5 * deadband
         self._series: list[Array] = []
         self._exposure = self._bound = self._ratio = 0.0
         self._violations = 0
@@ -96,7 +102,9 @@ class TradingTracker:
         difference, bound = self._exposures(wanted[:, :, 0], told)
         sign = np.sign(np.nan_to_num(wanted[:, :, 0])) != np.sign(np.nan_to_num(told[:, :, 0]))
         silent = np.isnan(wanted[:, :, 0]) != np.isnan(told[:, :, 0])
-        flipped = (decided[0] != decided[1]).any(axis=1)
+        sides = np.sign(decided)
+        far = np.abs(decided[0] - decided[1]) >= self._least
+        flipped = ((sides[0] != sides[1]) & far).any(axis=1)
         wavering = (sign | silent | (asked[0] != asked[1])).any(axis=1)
         accounts = [np.array([one.account for one in run], float) for run in runs]
         trips = [self._trips(at, run) for at, run in enumerate(runs)]

@@ -104,6 +104,11 @@ class Side:
         """Models that went back."""
         return sum(group.rolled_back for group in self.perception.gating.groups)
 
+    @property
+    def deadband(self) -> float:
+        """What the orchestrator takes for no change, share of its cap; 0 where nobody trades."""
+        return self._node.action.orchestrator.shape.deadband if self._node else 0.0
+
     def step(self) -> bool:
         """Take in the next block; whether there was one."""
         rows = self.feed.read(0.0)
@@ -142,7 +147,7 @@ class Side:
         self._look()
         exposures: list[tuple[float, float, float]] = []
         intents: list[int] = []
-        decided: list[int] = []
+        decided: list[float] = []
         lots: list[float] = []
         account = (math.nan, 0.0, 0)
         if action is not None:
@@ -155,9 +160,15 @@ class Side:
                 intents.append(int(np.sign(asked.exposure)) if asked and fresh else NO_INTENT)
                 goal = action.executor.goals.get(name)
                 lots.append(float(action.books.ledger.position(name)))
-                decided.append(int(np.sign(goal.position if goal else lots[-1])))
+                decided.append(self._share(action, name, goal.position if goal else lots[-1]))
             account = _account(action)
         self.boundaries.append(Boundary(now, seen.rows, exposures, intents, decided, lots, account))
+
+    def _share(self, action: Action, name: str, lots: float) -> float:
+        """So many lots as a share of the orchestrator's cap; 0 where that is unknown."""
+        value = action.prices.lot_value(action.prices.catalog.by_name[name])
+        share = lots * value / (action.orchestrator.shape.cap_fraction * action.equity)
+        return share if math.isfinite(share) else 0.0
 
     def _look(self) -> None:
         """Note a review that has been held since the last look; join it with the naive one."""
@@ -276,7 +287,7 @@ class Comparison:
         self._covered = len(attack.sources) <= faulty
         self._groups = [impact.GroupTracker(g.name, g.shape.rate) for g in gating.groups]
         self._gate = impact.GateTracker(self._names)
-        self._trading = TradingTracker()
+        self._trading = TradingTracker(clean.deadband)
         self._matched = self._unmatched = 0
 
     def advance(self) -> None:

@@ -170,7 +170,7 @@ AIMS = [
         marks=SLOW,
     ),
     pytest.param(
-        "price_shift_mean", "3600", {"kind": "slow_drift", "speed": "10"}, id="drift", marks=SLOW
+        "price_shift_mean", "3600", {"kind": "slow_drift", "speed": "1"}, id="drift", marks=SLOW
     ),
     pytest.param("shift", "3600", {"kind": "frozen_feed"}, id="frozen feed", marks=SLOW),
     pytest.param("price_shift_mean", "3600", {"kind": "replayed_feed"}, id="replay", marks=SLOW),
@@ -353,10 +353,10 @@ def test_the_gates_rights_and_wrongs_are_counted_from_the_attacks_start() -> Non
 
 
 def boundary(
-    ts: int, wanted: float, low: float, high: float, equity: float, **more: int
+    ts: int, wanted: float, low: float, high: float, equity: float, **more: float
 ) -> Boundary:
-    intent, fills = more.get("intent", trading.NO_INTENT), more.get("fills", 0)
-    decided, lots = more.get("decided", 1), float(more.get("lots", 0))
+    intent, fills = int(more.get("intent", trading.NO_INTENT)), int(more.get("fills", 0))
+    decided, lots = more.get("decided", 0.2), more.get("lots", 0.0)
     rows = np.zeros(1, CONSENSUS)
     account = (equity, 10.0 * fills, fills)
     return Boundary(ts, rows, [(wanted, low, high)], [intent], [decided], [lots], account)
@@ -368,9 +368,12 @@ def test_decisions_exposures_and_money_are_compared() -> None:
     attacked[3] = boundary(3, -0.1, -0.2, 0.5, 103.0, fills=3)  # turned, as its bound allows
     attacked[4] = boundary(4, 0.5, 0.3, 0.6, 104.0, fills=4)  # further than it says
     attacked[5] = boundary(5, 0.2, 0.2, 0.2, 105.0, intent=1, fills=5)  # an intent of its own
-    attacked[6] = boundary(6, 0.2, 0.1, 0.4, 106.0, decided=0, fills=6)  # is still flat
+    attacked[6] = boundary(6, 0.2, 0.1, 0.4, 106.0, decided=0.0, fills=6)  # is still flat
+    clean[7] = boundary(7, 0.2, 0.2, 0.2, 107.0, decided=0.02, fills=7)  # and the other one hardly
+    attacked[7] = boundary(7, 0.2, 0.1, 0.4, 107.0, decided=-0.02, fills=7)
+    attacked[8] = boundary(8, 0.2, 0.1, 0.4, 108.0, decided=0.6, fills=8)  # more of the same side
     attacked[9] = boundary(9, math.nan, math.nan, math.nan, 99.0, fills=11)  # decides nothing
-    tracker = TradingTracker()
+    tracker = TradingTracker(0.15)
     tracker.boundaries(clean[:6], attacked[:6])
     tracker.boundaries(clean[6:], attacked[6:])
     found = tracker.impact(seed=0)
@@ -400,7 +403,7 @@ def test_round_trips_are_positions_that_are_closed_or_turned() -> None:
         for some in (held, [0] * 10)
     ]
     for cut in (0, 1, 3, 6):
-        tracker = TradingTracker()
+        tracker = TradingTracker(0.15)
         for part in (slice(None, cut), slice(cut, None)):
             if runs[0][part]:
                 tracker.boundaries(runs[0][part], runs[1][part])
