@@ -34,6 +34,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "robust": robust.robust,
     "node": node.node,
     "bars": node.bars,
+    "candles": node.candles,
+    "heavy": node.heavy,
     "journal": journal.journal,
     "recovery": journal.recovery,
     "risk": risk.risk,

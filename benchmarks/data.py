@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ NIGHT = "binance_*_20240808_*"
 START = 1_700_000_040 * SECOND
 SIMULATED_S = 7200  # seconds of the simulated market: about 3 M rows
 BARS = 20_000  # simulated bars of each perpetual
+CANDLES = 262_080  # half a year of minutes
 BAR_SYMBOLS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "TRX")
 BLOCK = 1 << 18  # rows that a backtest takes at a time
 
@@ -106,6 +107,21 @@ def candles(bench: Bench) -> Sources:
     )
 
 
+def minutes(bench: Bench) -> tuple[Imported, str]:
+    """One-minute bars of one market: recorded, the first half of 2018, else a random walk."""
+    recorded = RECORDED / "ohlcv" / "bitfinex_spot_1m" / "BTCUSD_2018.parquet"
+    if recorded.exists() and not bench.quick:
+        read = bars.read_bars(
+            [recorded], venue="bitfinex", kind=Kind.LINEAR, symbols=("BTCUSD",), tick="0.1"
+        )
+        read = replace(read, rows=read.rows[: 4 * CANDLES])
+        return read, "recorded 1 m bars of BTCUSD, 2018"
+    path = bench.scratch / "BTCUSD.parquet"
+    _write_bars(path, 0, 400 if bench.quick else CANDLES, MINUTE)
+    read = bars.read_bars([path], venue="bitfinex", kind=Kind.LINEAR, symbols=("BTCUSD",))
+    return read, "SIMULATED 1 m bars (recorded ones missing)"
+
+
 def rows_hash(rows: NDArray[Any]) -> str:
     """SHA-256 over all bytes of the rows."""
     return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
@@ -145,13 +161,12 @@ def _write_set(folder: Path, catalog: Catalog, index: int, rows: NDArray[Any]) -
         table.write_parquet(folder / f"{name}_{stream}.parquet")
 
 
-def _write_bars(path: Path, index: int, count: int) -> None:
-    """A random walk as bars of 15 minutes."""
+def _write_bars(path: Path, index: int, count: int, span: int = 15 * MINUTE) -> None:
+    """A random walk as bars of `span` ns."""
     random = generator(1, "benchmarks.bars", index)
     steps = random.standard_normal((count, 4)) * 0.002
     path_of = np.round(100 * np.exp(np.cumsum(steps.ravel()).reshape(count, 4)), 2)
-    opened = START // (15 * MINUTE) * 15 * MINUTE
-    times = opened + 15 * MINUTE * np.arange(count)
+    times = START // span * span + span * np.arange(count)
     table = pl.DataFrame(
         {
             "ts": pl.Series(times).cast(pl.Datetime("ns", "UTC")),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, Timings, itself, nothing, repeat, same
 from benchmarks.perception import CADENCES, backtest_settings
 from seawall.core.clock import TapeClock
-from seawall.core.settings import Settings
+from seawall.core.events import Raw
+from seawall.core.instruments import Kind
+from seawall.core.settings import DecisionSettings, RiskSettings, Settings
 from seawall.ingestion.replay import ReplayFeed
 from seawall.ingestion.tape import write_tape
 from seawall.node import assembly
@@ -17,7 +20,9 @@ from seawall.node.summary import Summary
 from seawall.storage.journal import MemoryJournal
 
 FLOORS = (Floor(15e6, "goal"),)
-BARS_RUNS = 3  # at most: one takes about a minute
+BARS_RUNS = 3  # at most: one takes about a quarter of a minute
+CALM = RiskSettings(volatility_threshold=10.0, drawdown_threshold=0.5)  # what trades on, trades on
+FLIP = str(Path(__file__).with_name("flip.py"))
 
 
 def node(bench: Bench) -> Iterator[Result]:
@@ -69,6 +74,67 @@ def bars(bench: Bench) -> Iterator[Result]:
     yield Result("bars", what, label, "s", timed.wall, timed.cpu_median, note=note)
 
 
+def candles(bench: Bench) -> Iterator[Result]:
+    """Half a year of one-minute bars, a moving-average cross; one source: nothing is learned."""
+    read, label = data.minutes(bench)
+    folder = bench.scratch / "minutes-tape"
+    write_tape(folder, read.catalog, read.rows)
+    count = len(read.rows) // 4
+    decision = DecisionSettings(
+        strategy="moving_average_cross", parameters=("fast=50", "slow=200"), minimum_hold_s=0
+    )
+    settings = backtest_settings(folder, 1000).model_copy(
+        update={"decision": decision, "risk": CALM}
+    )
+    _from_disk(settings, None)
+    timed = repeat(bench.runs, nothing, partial(_from_disk, settings), itself)
+    on = f"{label}, {count:,} candles"
+    yield Result(
+        "candles",
+        "whole node, moving-average cross 50/200",
+        on,
+        "s",
+        timed.wall,
+        timed.cpu_median,
+        (Floor(0.09, "the design", at_least=False),),
+        _came_to(timed),
+    )
+
+
+def heavy(bench: Bench) -> Iterator[Result]:
+    """An order at every frame of one book, frames so short that a round trip comes per 100 rows."""
+    market = data.market(bench)
+    counts = np.bincount(market.rows["instrument"], minlength=len(market.catalog.instruments))
+    kinds = [instrument.kind is not Kind.INVERSE for instrument in market.catalog.instruments]
+    book = int(np.where(kinds, counts, 0).argmax())  # coins are not deposited
+    rows = Raw(market.rows[market.rows["instrument"] == book])
+    name = market.catalog.instruments[book].name
+    span = (int(rows["recv_ts"][-1]) - int(rows["recv_ts"][0])) / 1e6
+    cadence = max(10, round(50 * span / len(rows)))
+    decision = DecisionSettings(strategy=FLIP, instruments=(name,), minimum_hold_s=0, deadband=0)
+    settings = backtest_settings(market.folder, cadence).model_copy(
+        update={
+            "decision": decision,
+            "risk": CALM,
+            "numeraire": market.catalog.instruments[book].quote,  # no other book tells its worth
+        }
+    )
+    blocks = [Raw(rows[at : at + data.BLOCK]) for at in range(0, len(rows), data.BLOCK)]
+    one = data.Market(market.folder, market.catalog, rows, market.label)
+    run = partial(_on, one, settings, blocks)
+    run(None)
+    timed = repeat(bench.runs, nothing, run, itself)
+    orders = max(1, timed.outcomes[0].orders)
+    on = f"{name} of {market.label}: {len(rows):,} rows, frames every {cadence} ms"
+    what = "whole node, an order at every frame"
+    note = _came_to(timed)
+    yield Result(
+        "heavy", what, on, "rows/s", timed.rates(len(rows)), timed.cpu_rate(len(rows)), note=note
+    )
+    micros = [seconds / orders * 1e6 for seconds in timed.wall]
+    yield Result("heavy", what, on, "µs/order", micros, timed.cpu_median / orders * 1e6, note=note)
+
+
 def _from_disk(settings: Settings, _: None) -> Summary:
     assert settings.feed.tape is not None
     return assembly.backtest(settings, settings.feed.tape, None, lambda done, of: None)
@@ -76,8 +142,12 @@ def _from_disk(settings: Settings, _: None) -> Summary:
 
 def _from_memory(market: data.Market, settings: Settings, _: None) -> Summary:
     """As `assembly.backtest`, less the reading of the tape."""
+    return _on(market, settings, market.blocks, None)
+
+
+def _on(market: data.Market, settings: Settings, blocks: list[Raw], _: None) -> Summary:
     catalog = market.catalog
-    feed = ReplayFeed(catalog, iter(market.blocks), TapeClock(), None)
+    feed = ReplayFeed(catalog, iter(blocks), TapeClock(), None)
     run = assembly.run_id(settings.fingerprint(), catalog)
     return assembly.build(
         settings, catalog, feed, MemoryJournal(), assembly.Silent(), run, strict=True, eager=False

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, itself, nothing, repeat, same
 from seawall.core.settings import DecisionSettings, FeedSettings, RiskSettings, Settings
+from seawall.decision.strategies import CrossShape
 from seawall.ingestion.merging import between, span_of
 from seawall.ingestion.tape import open_tape, write_tape
 from seawall.lab.research.evaluation import Plan, account_of
@@ -15,7 +16,6 @@ from seawall.lab.research.following import Account
 from seawall.lab.research.market import Market, load
 from seawall.lab.research.search import SearchShape, search
 from seawall.lab.research.space import space_of
-from seawall.decision.strategies import CrossShape
 from seawall.node import assembly
 from seawall.node.research import following_of, perceive
 from seawall.node.summary import Summary
