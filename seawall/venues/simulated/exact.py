@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import EventFlag, EventKind, Raw, Side
 from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
+from seawall.core.ladder import new_ladders
 from seawall.core.money import PPM
 from seawall.core.randomness import generator
+from seawall.venues.simulated import exact_kernels
 from seawall.venues.simulated import exact_matching_kernels as matching
 from seawall.venues.simulated import exact_state as layout
 from seawall.venues.simulated import queue_kernels as queues
@@ -35,11 +37,14 @@ class Feed(NamedTuple):
         instrument: what is traded.
         rows: (2, rows) of layout.ROW, in the order of the exchange's clock and of ours.
         prices: (levels,) ascending ticks; level L has the price at L - 1.
+        touch: (rows, 2) best bid and ask levels of our book after each of our rows, 0 for none:
+            no run changes it, so it is made once.
     """
 
     instrument: Instrument
     rows: NDArray[Any]
     prices: NDArray[np.int64]
+    touch: NDArray[np.int32]
 
     @property
     def start(self) -> int:
@@ -185,7 +190,8 @@ def feed_of(
     made[layout.EXCHANGE] = ours[order]
     made[layout.EXCHANGE]["ts"] = exchange_ts[order]
     ours["ts"] = exchange_ts + latency
-    return Feed(instrument, made, prices)
+    ladders = new_ladders(1)
+    return Feed(instrument, made, prices, exact_kernels.touches(ladders[0], ours))
 
 
 def _chosen(rows: NDArray[Any], catalog: Catalog, name: str) -> tuple[Instrument, NDArray[Any]]:
@@ -265,6 +271,7 @@ def venue_of(feed: Feed, shape: ExactShape, latency: Latency) -> Venue:
         desk=desk,
         rows=feed.rows,
         prices=feed.prices,
+        touch=feed.touch,
         fills=np.zeros(shape.most_fills, layout.EXECUTION),
         marks=np.zeros((feed.end - feed.start) // shape.mark_every_ns + 2, layout.MARK),
     )

@@ -221,32 +221,83 @@ def exchange_until(desk, rows, prices, fills, until):
 
 
 @njit(cache=True)
-def hear_rows(desk, rows, until):
-    """Our book, up to a time of our clock."""
+def into_book(ladder, row):
+    """A row of the market into our book."""
+    code = np.int64(row["code"])
+    what = code & WHAT
+    if what <= ASK:
+        put(ladder, what, code >> WHAT_BITS, row["size"])
+    elif what == BID_SET or what == ASK_SET:
+        put(ladder, what - BID_SET, code >> WHAT_BITS, row["size"])
+    elif what == CLEAR or what == VOID:
+        books.clear(ladder)
+
+
+@njit(cache=True)
+def touches(ladder, rows):
+    """(rows, 2) best bid and ask levels of our book after each row; 0 where there is none.
+
+    ladder: an empty one. It comes from outside, because a record does not keep its array alive.
+    """
+    best = np.zeros((len(rows), 2), np.int32)
+    for i in range(len(rows)):
+        into_book(ladder, rows[i])
+        for side in range(2):
+            level = ladder["best"][side]
+            if level != NO_BID and level != NO_ASK:
+                best[i, side] = level
+    return best
+
+
+@njit(cache=True)
+def heard(rows, first, until):
+    """How many of the rows have come by `until`, knowing that the first ones have."""
+    low = first
+    step = np.int64(1)
+    while low + step <= len(rows) and rows[low + step - 1]["ts"] <= until:
+        low += step
+        step *= 2
+    high = min(low + step - 1, np.int64(len(rows)))
+    while low < high:
+        middle = (low + high) >> 1
+        if rows[middle]["ts"] <= until:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def hear_rows(desk, rows, touch, prices, until):
+    """Our touch at a time of our clock. The book behind it is made when somebody asks for it."""
+    count = heard(rows, desk["our_next"], until)
+    desk["our_next"] = count
+    if count == 0:
+        return
+    desk["our_lag"] = np.int64(rows[count - 1]["lag"]) * 1000
+    bid = touch[count - 1, BID]
+    ask = touch[count - 1, ASK]
+    desk["bid"] = prices[bid - 1] if bid > 0 else np.int64(NO_BID)
+    desk["ask"] = prices[ask - 1] if ask > 0 else np.int64(NO_ASK)
+
+
+@njit(cache=True)
+def catch_up(venue):
+    """Bring our book, and what we know of trades, up to the rows that we have heard."""
+    desk = venue.desk
+    rows = venue.rows[OURS]
     ladder = desk["books"][OURS]
-    i = desk["our_next"]
-    while i < len(rows):
+    for i in range(desk["in_book"], desk["our_next"]):
         row = rows[i]
-        if row["ts"] > until:
-            break
-        i += 1
-        code = np.int64(row["code"])
-        what = code & WHAT
-        if what <= ASK:
-            put(ladder, what, code >> WHAT_BITS, row["size"])
-        elif what < CLEAR:
+        into_book(ladder, row)
+        what = np.int64(row["code"]) & WHAT
+        if BOUGHT <= what < CLEAR:
             desk["last_price"] = row["price"]
             if what == BOUGHT:
                 desk["bought"] += row["size"]
             elif what == SOLD:
                 desk["sold"] += row["size"]
-        elif what == BID_SET or what == ASK_SET:
-            put(ladder, what - BID_SET, code >> WHAT_BITS, row["size"])
-        elif what == CLEAR or what == VOID:
-            books.clear(ladder)
-    desk["our_next"] = i
-    if i > 0:
-        desk["our_lag"] = np.int64(rows[i - 1]["lag"]) * 1000
+    desk["in_book"] = desk["our_next"]
 
 
 @njit(cache=True)
@@ -309,10 +360,7 @@ def elapse(venue, ns):
     desk = venue.desk
     until = desk["now"] + ns
     exchange_until(desk, venue.rows[EXCHANGE], venue.prices, venue.fills, until)
-    hear_rows(desk, venue.rows[OURS], until)
-    best = desk["books"][OURS]["best"]
-    desk["bid"] = price_of(venue.prices, best[BID])
-    desk["ask"] = price_of(venue.prices, best[ASK])
+    hear_rows(desk, venue.rows[OURS], venue.touch, venue.prices, until)
     while desk["responses"] > 0:
         message = desk["response_ring"][desk["first_response"]]
         if message["due"] > until:
@@ -358,13 +406,15 @@ def two_sided(desk):
 @njit(cache=True)
 def depth_at(venue, side, price):
     """Lots that our book shows at a price; side 0 is the bids."""
+    catch_up(venue)
     return shown(venue.desk["books"][OURS], venue.prices, side, price)
 
 
 @njit(cache=True)
-def depth_of(desk, side, levels):
+def depth_of(venue, side, levels):
     """Lots on the best `levels` occupied prices of a side of our book."""
-    return books.depth(desk["books"][OURS], side, levels)
+    catch_up(venue)
+    return books.depth(venue.desk["books"][OURS], side, levels)
 
 
 @njit(cache=True)
@@ -386,15 +436,17 @@ def fees(desk):
 
 
 @njit(cache=True)
-def last_price(desk):
+def last_price(venue):
     """Ticks of the last trade of others that we heard of, 0 before the first."""
-    return desk["last_price"]
+    catch_up(venue)
+    return venue.desk["last_price"]
 
 
 @njit(cache=True)
-def traded(desk):
+def traded(venue):
     """Lots that buyers and that sellers have taken so far, as we heard: (bought, sold)."""
-    return desk["bought"], desk["sold"]
+    catch_up(venue)
+    return venue.desk["bought"], venue.desk["sold"]
 
 
 # --- trading ---

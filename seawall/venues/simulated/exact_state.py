@@ -140,7 +140,8 @@ DESK = np.dtype(
         ("response_ring", MESSAGE, (RESPONSES,)),
         # ours
         ("now", "<i8"),
-        ("our_next", "<i8"),
+        ("our_next", "<i8"),  # row that we hear next
+        ("in_book", "<i8"),  # rows that are in our book
         ("bid", "<i8"),  # ticks, of our book
         ("ask", "<i8"),
         ("our_lag", "<i8"),  # ns that the last row took to us
@@ -170,11 +171,13 @@ class Venue(NamedTuple):
 
     desk: of DESK. rows: (2, rows) of ROW, on the exchange's clock and on ours.
     prices: (levels,) ascending ticks, level L at L - 1.
+    touch: (rows, 2) best levels of our book after each of our rows, 0 where there is none.
     fills: EXECUTION, what the exchange did. marks: MARK at a cadence.
     """
 
     desk: Any
     rows: NDArray[Any]
     prices: NDArray[np.int64]
+    touch: NDArray[np.int32]
     fills: NDArray[Any]
     marks: NDArray[Any]

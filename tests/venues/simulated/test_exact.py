@@ -128,7 +128,8 @@ def test_how_time_is_cut_changes_nothing(drawn, wishes, data):
     wished(pieces, wishes, cut)
     assert whole.desk["fills"] == pieces.desk["fills"]
     assert whole.fills.tobytes() == pieces.fills.tobytes()
-    for field in ("position", "cash", "fees", "bought", "sold"):
+    assert exact.traded(whole) == exact.traded(pieces)
+    for field in ("position", "cash", "fees"):
         assert whole.desk[field] == pieces.desk[field]
 
 
@@ -207,6 +208,24 @@ def test_value_and_fee_are_those_of_the_core(price, lots, ppm, kind):
     assert matching.ceil_ppm(value, ppm) == fee_of(instrument, price, lots, ppm)
 
 
+@settings(deadline=None, max_examples=60)
+@given(drawn=MARKET_ROWS, step=st.integers(1, 40))
+def test_the_touch_that_is_made_once_is_that_of_our_book(drawn, step):
+    venue = venue_on(rows_of(drawn))
+    desk = venue.desk
+    bought = sum(lots for _, what, _, lots in rows_of(drawn) if what == "bought")
+    more = True
+    while more:
+        more = exact.elapse(venue, step)
+        exact.catch_up(venue)
+        best = desk["books"][layout.OURS]["best"]
+        assert exact.best_bid(desk) == matching.price_of(venue.prices, best[BUY])
+        assert exact.best_ask(desk) == matching.price_of(venue.prices, best[SELL])
+        if exact.two_sided(desk):
+            assert exact.depth_at(venue, BUY, exact.best_bid(desk)) == exact.depth_of(venue, BUY, 1)
+    assert exact.traded(venue)[0] == bought
+
+
 def test_a_small_tape_by_hand():
     """The tape of docs/exact-venue.md, followed event by event."""
     venue = venue_on(
@@ -253,6 +272,19 @@ def test_two_takers_never_take_the_same_lots():
     exact.place(desk, BUY, IOC, 101, 9)
     to_the_end(venue)
     assert [lots for *_, lots, _ in fills_of(venue)] == [3, 1, 5]
+
+
+@pytest.mark.parametrize(("side", "what", "price"), [(BUY, "sold", 99), (SELL, "bought", 101)])
+def test_the_better_price_and_then_the_earlier_order_is_filled_first(side, what, price):
+    venue = venue_on([*BOOK, (1100, what, price, 12), (1200, "bid", 97, 5)])
+    desk = venue.desk
+    better = 1 if side == BUY else -1
+    first, second = (exact.place(desk, side, GTC, price, 3) for _ in range(2))
+    best = exact.place(desk, side, GTC, price + better, 4)
+    to_the_end(venue)
+    queue = 5 if side == BUY else 4
+    got = {best: 4, first: min(3, 8 - queue), second: max(0, 8 - queue - 3)}
+    assert [(fill[1], fill[4]) for fill in fills_of(venue)] == [(n, g) for n, g in got.items() if g]
 
 
 def test_our_orders_do_not_trade_with_one_another():
