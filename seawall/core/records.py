@@ -181,6 +181,13 @@ class Halted(Record, frozen=True, kw_only=True, tag="halted"):
     reason: str
 
 
+class RunStopping(Record, frozen=True, kw_only=True, tag="run_stopping"):
+    """The run is to end from here on: nothing new is decided. flatten: positions are closed."""
+
+    reason: str
+    flatten: bool
+
+
 class RunStopped(Record, frozen=True, kw_only=True, tag="run_stopped"):
     """A run ended in order; these orders stay at the venue."""
 
@@ -206,6 +213,7 @@ AnyRecord = (
     | ModelRolledBack
     | Digest
     | Halted
+    | RunStopping
     | RunStopped
 )
 

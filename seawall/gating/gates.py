@@ -92,6 +92,7 @@ class Gating:
             thin=np.array([thin], np.int64),
         )
         self.toxicity = toxicity.new(count)
+        self.vpin: list[float] = self.toxicity["vpin"].tolist()  # of each group at the last review
         self.groups = [
             Group(name, names, shape.group, trusted.get(name), seed)
             for name, names in zip(groups, sources, strict=True)
@@ -129,15 +130,15 @@ class Gating:
 
     def review(self, now: int) -> None:
         """The end of an epoch at `now` (ns UTC): judge sources, then update each group's model."""
+        self.vpin = self.toxicity["vpin"].tolist()
         found = [self._judge(at, now) for at in range(len(self.groups))]
         suspects = self._sources(found, now)
         self._seat()
         for at, group in enumerate(self.groups):
             if not group.comparable:
                 continue
-            vpin = float(self.toxicity["vpin"][at])
             accused = {s: since for s, since in suspects.items() if s in group.sources}
-            review = self._view(at, now, vpin, accused)
+            review = self._view(at, now, self.vpin[at], accused)
             self.records += group.review(review, self.shape.enforce)
         self._report(suspects, now)
         self.reviewed = now

@@ -28,6 +28,7 @@ from seawall.core.records import (
     OperatorCommanded,
     RunStarted,
     RunStopped,
+    RunStopping,
 )
 from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
@@ -439,6 +440,9 @@ class Node:
         self.status = "stopping"
         now = self.ports.now.now()
         if self.first_ts:
+            self.recorder.record(
+                RunStopping(ts=now, reason=self._stop_reason, flatten=self._flatten)
+            )
             for seen in self.perception.flush():
                 self._through(seen, Raw(empty(0)), 0)
             if self._unseen is not None:

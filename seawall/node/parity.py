@@ -26,9 +26,9 @@ from seawall.core.records import (
     AnyRecord,
     OperatorCommanded,
     OrderChanged,
-    OrderCreated,
     RunStarted,
     RunStopped,
+    RunStopping,
 )
 from seawall.core.settings import Settings
 from seawall.ingestion.tape import Tape, open_tape
@@ -471,7 +471,7 @@ def replay(
     started, total = life.started, life.past - life.taped
     said = [r for r in life.records if isinstance(r, OperatorCommanded)]
     commands = RecordedCommands([r for r in said if r.command in COMMANDS])
-    stop, flatten, heard = stopping(life, settings.feed.cadence_ms * 1_000_000)
+    stop, flatten, heard = stopping(life)
     cuts = [*(r.ts for r in said), *heard, *([] if stop is None else [stop])]
     reason = life.stopped.reason if life.stopped else ""
     node: Node
@@ -512,26 +512,12 @@ def replay(
     return node
 
 
-def stopping(life: Life, cadence: int) -> tuple[int | None, bool, list[int]]:
-    """When the node was told to stop, whether to flatten, and when it then heard something.
-
-    The journal does not say when: it is taken to be the first time that is neither a boundary, nor
-    the start, nor a command's, or that of the last row.
-    """
-    if life.stopped is None:
-        return None, False, []
-    began = life.started.ts
-    last = life.stopped.ts
-    heard: list[int] = []
-    flatten = False
-    for record in life.records[1:]:
-        if isinstance(record, OrderCreated):
-            flatten = flatten or record.order.strategy == "operator"
-        odd = record.ts % cadence and record.ts != began
-        if odd and not isinstance(record, OperatorCommanded):
-            heard.append(record.ts)
-    first = min([*heard, last])
-    return first, flatten, heard
+def stopping(life: Life) -> tuple[int | None, bool, list[int]]:
+    """When the node was told to stop, whether to flatten, and when it then heard something."""
+    for at, record in enumerate(life.records):
+        if isinstance(record, RunStopping):
+            return record.ts, record.flatten, [later.ts for later in life.records[at:]]
+    return None, False, []
 
 
 def verify(recorded: Recorded, progress: Callable[[int, int], None]) -> Parity:

@@ -79,7 +79,7 @@ def model_measures(gating: Gating) -> dict[str, dict[str, float]]:
         measures["anchor_anomaly"][name] = figures.anchor_surprise
         measures["kl_divergence"][name] = figures.window.divergence / limit
         measures["provenance_concentration"][name] = figures.concentration
-        measures["vpin_toxicity"][name] = float(gating.toxicity["vpin"][at])
+        measures["vpin_toxicity"][name] = gating.vpin[at]
     return measures
 
 
