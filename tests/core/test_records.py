@@ -132,6 +132,7 @@ EXAMPLES: list[AnyRecord] = [
         ts=WHEN, tape=10**12, frames="ff", marks={"a": 1e-300}, equity=-0.0, peak=float("inf")
     ),
     records.Halted(ts=WHEN, reason=""),
+    records.RunStopping(ts=WHEN, reason="asked to", flatten=True),
     records.RunStopped(ts=WHEN, reason="done", open_orders=("r-1", "r-2")),
 ]
 
@@ -169,6 +170,7 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "refused",
         "run_started",
         "run_stopped",
+        "run_stopping",
         "source_judged",
     ]
 
