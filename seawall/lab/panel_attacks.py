@@ -53,7 +53,7 @@ def colluding_sources(told: Told) -> Array:
 
 
 def stale_feed(told: Told) -> Array:
-    """What was said STRETCH frames before, times the size."""
+    """What was said half a minute before, times the size."""
     return _earlier(told.own, round(STRETCH * told.size))
 
 
