@@ -30,7 +30,8 @@ FRAME = np.dtype(
         # market: what happened inside the frame
         ("ofi", "<f8"),  # order-flow imbalance at the touch, lots (Cont, Kukanov, Stoikov 2014)
         ("trades", "<i8"),
-        ("buy_volume", "<f8"),  # base units (contracts x multiplier for INVERSE), aggressor buys
+        ("buy_volume", "<f8"),  # base units (contracts x multiplier for INVERSE), aggressor
+        # buys, and half of what nobody named a taker of
         ("sell_volume", "<f8"),
         ("vwap", "<f8"),  # quote units, 0 where nothing traded
         ("open", "<f8"),  # of mids (bars: of trades), quote units

@@ -45,8 +45,8 @@ def chosen(index, thin):
     if thin <= 1:
         return True
     key = np.uint64(index) + np.uint64(0x9E3779B97F4A7C15)
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    key = np.multiply(key ^ (key >> np.uint64(30)), np.uint64(0xBF58476D1CE4E5B9))  # modulo 2^64
+    key = np.multiply(key ^ (key >> np.uint64(27)), np.uint64(0x94D049BB133111EB))
     key = key ^ (key >> np.uint64(31))
     return key % np.uint64(thin) == np.uint64(0)
 

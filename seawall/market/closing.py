@@ -138,9 +138,9 @@ def fill_flow(book, frame):
     half_tick = 0.5 * book["tick"]
     frame["ofi"] = np.float64(book["ofi"])
     frame["trades"] = book["trades"]
-    frame["buy_volume"] = book["buy"] * book["lot"]
-    frame["sell_volume"] = book["sell"] * book["lot"]
-    volume = book["buy"] + book["sell"]
+    frame["buy_volume"] = (book["buy"] + 0.5 * book["unsided"]) * book["lot"]
+    frame["sell_volume"] = (book["sell"] + 0.5 * book["unsided"]) * book["lot"]
+    volume = book["buy"] + book["sell"] + book["unsided"]
     if book["made_of"] == BY_BAR:  # a bar does not say who was the aggressor
         volume = book["bar_volume"] if book["messages"] > 0 else np.int64(0)
         frame["buy_volume"] = 0.5 * volume * book["lot"]

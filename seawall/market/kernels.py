@@ -73,6 +73,7 @@ BOOK = np.dtype(
         ("trades", "<i8"),
         ("buy", "<i8"),
         ("sell", "<i8"),
+        ("unsided", "<i8"),  # traded, and nobody said who took it
         ("messages", "<i8"),
         ("open_2", "<i8"),
         ("high_2", "<i8"),
@@ -135,6 +136,7 @@ def clear_sums(book):
     book["trades"] = 0
     book["buy"] = 0
     book["sell"] = 0
+    book["unsided"] = 0
     book["messages"] = 0
     book["open_2"] = 0
     book["traded_value"] = 0.0
@@ -258,6 +260,8 @@ def on_trade(book, row):
         book["buy"] += row["size"]
     elif row["side"] == ASK:
         book["sell"] += row["size"]
+    else:
+        book["unsided"] += row["size"]
     book["traded_value"] += np.float64(row["price"]) * np.float64(row["size"])
 
 

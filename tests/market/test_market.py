@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from seawall.admission import Admission, AdmissionShape
 from seawall.core.clock import SECOND
-from seawall.core.events import Raw
+from seawall.core.events import Raw, Side
 from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
 from seawall.market import Market, MarketShape, closing
@@ -107,6 +107,15 @@ def test_a_frame_holds_exactly_the_rows_received_by_its_boundary() -> None:
     assert frames["ts"].tolist() == [at(1), at(2), at(3)]
     assert frames["tape"].tolist() == [5, 7, 8]
     assert frames["buy_volume"].tolist() == pytest.approx([0, 0.011, 0.1])
+
+
+def test_a_trade_whose_taker_nobody_names_counts_for_both_sides() -> None:
+    unknown = int(Side.UNKNOWN)
+    trades = (trade(at(1) + 1, 1, BUY, 100, 10), trade(at(1) + 2, 2, unknown, 106, 20))
+    frames, _ = perceived(ONE, tape(BOOK, *trades, tick(at(2) + 1)))
+    assert frames["buy_volume"][-1] == pytest.approx(0.020)
+    assert frames["sell_volume"][-1] == pytest.approx(0.010)
+    assert frames["vwap"][-1] == pytest.approx((100 * 10 + 106 * 20) / 30)
 
 
 def test_no_frame_is_made_before_its_boundary_has_passed() -> None:
