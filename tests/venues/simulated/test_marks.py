@@ -52,7 +52,7 @@ def told(engine: Engine, names: list[str]) -> tuple[object, ...]:
         [engine.reports(after, FOREVER) for after in range(last + 1)],
         [engine.reports(after, 150, 3) for after in range(last + 1)],
         [engine.fills(after) for after in range(last + 2)],
-        [engine.fills(after, 2) for after in range(last + 2)],
+        [engine.movements(after, 2) for after in range(last + 2)],
         engine.orders(),
         [engine.orders([name]) for name in names],
         engine.accounts.positions,
@@ -66,7 +66,8 @@ def stands(engine: Engine) -> tuple[object, ...]:
         for ts, _, what in sorted(engine.matching.timers, key=lambda timer: timer[:2])
     ]
     queues = [[(w.order, w.filled, w.slot, w.response) for w in q] for q in engine.desk._queues]
-    return timers, queues, engine.now, engine.last_arrival, engine.in_flight
+    waiting = [[(w.order, w.watched) for w in q] for q in engine.desk._waiting]
+    return timers, queues, waiting, engine.now, engine.last_arrival, engine.in_flight
 
 
 def live(engine: Engine, rows: Raw, asked: list[Wish], begin: int) -> None:
