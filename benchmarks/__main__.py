@@ -21,6 +21,7 @@ from benchmarks import (
     tape,
 )
 from benchmarks.measure import Bench, Result
+from benchmarks.peers import hftbacktest_compare
 from seawall.core.errors import SeawallError
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
@@ -42,10 +43,11 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "ledger": risk.ledger,
     "tiers": research.tiers,
     "search": research.searching,
+    "hftbacktest": hftbacktest_compare.hftbacktest,
     "start": start.start,
     "kernels": start.kernels,
 }
-SLOW = {"kernels"}  # not part of --quick: nothing makes it quick
+SLOW = {"kernels", "hftbacktest"}  # not part of --quick: nothing makes them quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
