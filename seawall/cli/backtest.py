@@ -64,8 +64,8 @@ def backtest(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--risk-profile",
             "--profile",
+            "--risk-profile",
             metavar="NAME",
             help="conservative, balanced or aggressive (default: balanced).",
         ),

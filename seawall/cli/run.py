@@ -74,8 +74,8 @@ def run(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--risk-profile",
             "--profile",
+            "--risk-profile",
             metavar="NAME",
             help="conservative, balanced or aggressive (default: balanced).",
         ),

@@ -23,6 +23,7 @@ from seawall.cli import EXIT_CODES, doctor, main
 from seawall.cli.backtest import rows
 from seawall.core import errors
 from seawall.core.settings import Settings
+from seawall.ingestion.merging import FOREVER
 from seawall.node.summary import Summary
 
 DAY = 86_400_000_000_000
@@ -84,6 +85,7 @@ class FakeAssembly(types.ModuleType):
         self.summary = SUMMARY
         self.trouble: BaseException | None = None
         self.asked: list[Any] = []
+        self.span: tuple[int, ...] = ()
         self.while_running: Callable[[], None] = lambda: None
 
     def paper(
@@ -103,10 +105,11 @@ class FakeAssembly(types.ModuleType):
         return self.node
 
     def backtest(
-        self, settings: Settings, tape: Path, journal: Path | None, progress: Any
+        self, settings: Settings, tape: Path, journal: Path | None, progress: Any, *span: int
     ) -> Summary:
         self.settings = settings
         self.asked = [tape, journal]
+        self.span = span
         if self.trouble:
             raise self.trouble
         progress(1, 2)
@@ -443,6 +446,18 @@ def test_backtest_hands_its_flags_on(command: Said, assembly: FakeAssembly) -> N
     )
     assert (settings.feed.cadence_ms, settings.numeraire) == (100, "USDT")
     assert assembly.asked == [Path("t"), Path("j")]
+    assert assembly.span == (-FOREVER, FOREVER)
+    line = (
+        "backtest t --risk-profile aggressive --strategy trend --param fast=2 --param slow=9 "
+        "--symbol A@v --symbol B@v --start 1970-01-02 --end 1970-01-03 --capital 5000"
+    )
+    assert command(*line.split())[0] == 0
+    settings = assembly.settings
+    assert (settings.profile, settings.capital) == ("aggressive", 5000)
+    assert settings.decision.strategy == "trend"
+    assert settings.decision.parameters == ("fast=2", "slow=9")
+    assert settings.decision.instruments == ("A@v", "B@v")
+    assert assembly.span == (DAY, 2 * DAY)
 
 
 def test_backtest_prints_what_a_quant_wants_first(command: Said, assembly: FakeAssembly) -> None:

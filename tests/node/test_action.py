@@ -51,6 +51,8 @@ PRICE = 10_000.0
 class Wishes:
     """Stands where the orchestrator stands: it wants the same at every boundary."""
 
+    strategy = "rules"
+
     def __init__(self) -> None:
         self.exposures: dict[str, float | None] = {}  # None: close
         self.urgency = Urgency.URGENT
