@@ -522,10 +522,11 @@ def _worth(
 
 def _about(story: Story, traded: Iterable[str], tape: Tape) -> tuple[tuple[str, str], ...]:
     first, lives = story.started[0], len(story.started)
+    count = len(first.instruments)
     sources = ", ".join(source.name for source in tape.catalog.sources)
     found = [
         ("traded", ", ".join(traded) or "nothing"),
-        ("market", f"{len(first.instruments)} instruments, told by {sources}"),
+        ("market", f"{count} instrument{'s' if count > 1 else ''}, told by {sources}"),
     ]
     if lives > 1:
         found.append(("lives", f"{lives}: it was stopped or killed, and went on"))
