@@ -36,6 +36,10 @@ def parity(
             metavar="FILE", help="Settings whose [venue] is the model (default: the run's own)."
         ),
     ] = None,
+    trust_strategy: Annotated[
+        bool,
+        typer.Option("--trust-strategy", help="Run the strategy's own file that the run used."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Replay a recorded run: must be identical with the real answers."""
@@ -43,7 +47,7 @@ def parity(
     from seawall.node.parity_model import compare
 
     venue = venue_of(model)
-    recorded = Recorded(run)
+    recorded = Recorded(run, trust_strategy)
     with progress("real answers", "rows") as report:
         real = verify(recorded, report)
     with progress("modelled answers", "rows") as report:

@@ -226,6 +226,11 @@ STRATEGIES: dict[str, Kind] = {
 }
 
 
+def own_file(named: str) -> bool:
+    """Whether a strategy is named by the path of a file, which is run to have it."""
+    return named.endswith(".py")
+
+
 def kind_of(named: str) -> Kind:
     """A strategy by its name, or by the path of its file (`*.py`), which defines STRATEGY.
 
@@ -233,7 +238,7 @@ def kind_of(named: str) -> Kind:
         SettingError: there is none, or the file cannot be run or defines no such thing.
     """
     known = ", ".join(sorted(STRATEGIES))
-    if not named.endswith(".py"):
+    if not own_file(named):
         if named not in STRATEGIES:
             raise SettingError(
                 f"no strategy is called {named!r}; choose from {known}, or give the path of a file "

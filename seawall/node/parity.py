@@ -31,6 +31,7 @@ from seawall.core.records import (
     RunStopping,
 )
 from seawall.core.settings import Settings
+from seawall.decision.strategies import own_file
 from seawall.ingestion.tape import Tape, open_tape
 from seawall.node import assembly
 from seawall.storage.journal import JournalReader
@@ -122,13 +123,16 @@ class Recorded:
 
     Args:
         folder: such as seawall-data/simulated.
+        trusting: a strategy's own file, which the journal names, may be run. Whoever made the
+            folder chose that file, so nobody but the user can say so.
 
     Raises:
         DataError: something of it is missing. StoreError: something is damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trusting: bool = False) -> None:
         self.folder = folder
+        self._trusting = trusting
         for name in (JOURNAL, VENUE_LOG):
             if not (folder / name).is_file():
                 raise DataError(
@@ -183,8 +187,18 @@ class Recorded:
         raise DataError(f"{self.folder}: the tape of run {started.run} is not there any more")
 
     def settings(self, life: Life) -> Settings:
-        """Those of a life, with this folder's keys and golden sets."""
-        return settings_of(life.started, self.folder.parent)
+        """Those of a life, with this folder's keys and golden sets.
+
+        Raises:
+            SettingError: they cannot be read, or name a strategy's file that is not trusted.
+        """
+        found = settings_of(life.started, self.folder.parent)
+        if own_file(found.decision.strategy) and not self._trusting:
+            raise SettingError(
+                f"run {life.started.run} was decided by {found.decision.strategy}, and a replay "
+                "runs that file: look at it, then say --trust-strategy"
+            )
+        return found
 
 
 def settings_of(started: RunStarted, data_dir: Path) -> Settings:

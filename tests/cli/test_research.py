@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from seawall.core.clock import HOUR
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
 from seawall.core.randomness import generator
 from seawall.ingestion.tape import write_tape
-from tests.cli.processes import ROOT, Shell
+from tests.cli.processes import ROOT, Shell, until
 from tests.tapes import bar
 
 BARS = 1_200
@@ -101,10 +100,7 @@ def test_interrupted_it_keeps_what_is_finished_and_goes_on(tmp_path: Path, tape:
     running = subprocess.Popen(
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
     )
-    limit = time.monotonic() + 120
-    while time.monotonic() < limit and not (study.exists() and study.read_bytes().count(b"\n") > 9):
-        assert running.poll() is None
-        time.sleep(0.05)
+    until(lambda: study.exists() and study.read_bytes().count(b"\n") > 9, "ten sets", 120.0)
     running.send_signal(signal.SIGINT)
     out, _ = running.communicate(timeout=60)
     assert running.returncode == 130

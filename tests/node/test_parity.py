@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seawall.cli.new import strategy
 from seawall.core.commands import BAN, UNBAN, Command
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
@@ -23,8 +24,8 @@ from seawall.node.parity import Recorded, verify
 from seawall.node.parity_model import Modelled, compare
 from seawall.storage.journal import Durability, JournalReader, SqliteJournal
 from seawall.venues.simulated.log import Log, Reported
-from tests.node.recorded_runs import record
-from tests.node.short_runs import tape
+from tests.node.recorded_runs import PAPER, record
+from tests.node.short_runs import EAGER, tape
 
 SECONDS = 150
 
@@ -102,6 +103,28 @@ def test_however_the_rows_came(
     cuts = blocks(seed, count, len(piece))
     record(folder, catalog, piece, cuts, end=int(end * len(cuts)))
     assert verify(Recorded(folder), quiet).identical
+
+
+def test_a_strategys_own_file_is_run_only_where_the_user_says_so(tmp_path: Path) -> None:
+    """Whoever made the folder chose the file that its journal names."""
+    ran = tmp_path / "ran"
+    file = tmp_path / "mine.py"
+    strategy("mine", False, tmp_path)
+    file.write_text(file.read_text() + f'open({str(ran)!r}, "w").close()\n')
+    decision = EAGER.model_copy(
+        update={"strategy": str(file), "parameters": ("lookback=5", "threshold=0")}
+    )
+    folder = tmp_path / "data" / "simulated"
+    catalog, all_rows = rows()
+    piece = Raw(all_rows[: len(all_rows) // 3])
+    chosen = PAPER.model_copy(update={"decision": decision})
+    record(folder, catalog, piece, blocks(3, of=len(piece)), end=150, settings=chosen)
+    ran.unlink()
+    with pytest.raises(SettingError, match="say --trust-strategy"):
+        verify(Recorded(folder), quiet)
+    assert not ran.exists()
+    assert verify(Recorded(folder, trusting=True), quiet).identical
+    assert ran.exists()
 
 
 def test_another_answer_is_found(run: Path, tmp_path: Path) -> None:

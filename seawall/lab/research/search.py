@@ -15,7 +15,7 @@ import msgspec
 
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
-from seawall.decision.strategies import shape_of
+from seawall.decision.strategies import own_file, shape_of
 from seawall.lab.research.evaluation import Plan, kind_named
 from seawall.lab.research.market import FILES
 from seawall.lab.research.space import ATTEMPTS, Parameters, Space
@@ -213,7 +213,7 @@ def identity(folder: Path, plan: Plan, space: Space, shape: SearchShape) -> str:
     digest = hashlib.sha256()
     for file in FILES:
         digest.update((folder / file).read_bytes())
-    if plan.strategy.endswith(".py"):
+    if own_file(plan.strategy):
         digest.update(Path(plan.strategy).expanduser().read_bytes())
     asked = msgspec.structs.replace(shape, sets=1)
     digest.update(msgspec.json.encode([plan, space, asked]))
