@@ -4,6 +4,7 @@ What it wants goes the way of all intents: deadband and hold, risk's limits, the
 where fewer than three sources price the asset is halved, as everybody's is.
 """
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,14 +72,21 @@ class Chosen:
         Nothing is certified of a strategy that gives no bounds: they are -1 and 1.
 
         Raises:
-            SettingError: it did not say one number in [-1, 1], or NaN, for each row.
+            SettingError: it failed, or did not say one number in [-1, 1], or NaN, for each row.
         """
         groups = len(self._each)
         found = np.empty((len(rows), 3))
         for at, strategy in enumerate(self._each):
             own = rows[at::groups].copy()
             own["group"] = 0
-            wanted = np.asarray(strategy.exposures(own, self._states[at]), np.float64)
+            try:
+                wanted = np.asarray(strategy.exposures(own, self._states[at]), np.float64)
+            except Exception as error:  # noqa: BLE001  somebody else's code may raise anything
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                raise SettingError(
+                    f"strategy {self.name}, {last.filename}, line {last.lineno}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
             if wanted.shape != (len(own),) or bool((np.abs(wanted) > 1.0).any()):
                 raise SettingError(
                     f"strategy {self.name}: exposures must be one number in [-1, 1] for each of "

@@ -135,3 +135,12 @@ def test_exposures_of_the_wrong_size_stop_the_run(tmp_path):
     file.write_text(file.read_text().replace("np.sign(move)", "2.0 * np.sign(move)"))
     with pytest.raises(SettingError, match=r"number in \[-1, 1\]"):
         run(str(file), ("lookback=10", "threshold=0.00001"))
+
+
+def test_a_strategy_that_fails_stops_the_run_in_one_line(tmp_path):
+    file = tmp_path / "broken.py"
+    strategy("broken", False, tmp_path)
+    file.write_text(file.read_text().replace("move = prices", "move = [][9] or prices"))
+    with pytest.raises(SettingError, match=r"broken\.py, line \d+: IndexError") as told:
+        run(str(file))
+    assert "\n" not in str(told.value)
