@@ -81,7 +81,7 @@ class Chosen:
             own["group"] = 0
             try:
                 wanted = np.asarray(strategy.exposures(own, self._states[at]), np.float64)
-            except Exception as error:  # noqa: BLE001  somebody else's code may raise anything
+            except Exception as error:  # somebody else's code may raise anything
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 raise SettingError(
                     f"strategy {self.name}, {last.filename}, line {last.lineno}: "

@@ -142,5 +142,5 @@ def test_a_strategy_that_fails_stops_the_run_in_one_line(tmp_path):
     strategy("broken", False, tmp_path)
     file.write_text(file.read_text().replace("move = prices", "move = [][9] or prices"))
     with pytest.raises(SettingError, match=r"broken\.py, line \d+: IndexError") as told:
-        run(str(file))
+        run(str(file), ())
     assert "\n" not in str(told.value)
