@@ -22,6 +22,7 @@ UNCORROBORATED = int(FrameFlag.UNCORROBORATED)
 
 IMBALANCE, OFI, FLOW = (FEATURES.index(name) for name in ("imbalance", "ofi", "flow"))
 PRICE_REACH = 0.25  # admission lets no book move further within an epoch
+RAMP = 0.2  # share of a regime's bound over which exposure goes down to that regime's scale
 
 
 class TrendRule(NamedTuple):
@@ -85,7 +86,7 @@ class Blend(NamedTuple):
     weights: NDArray[np.float64]  # per agent, >= 0
     most_age: float  # seconds; older opinions do not count
     least_confidence: float  # below it nothing is decided
-    regime: NDArray[np.float64]  # scale per core.frames.Regime
+    regime: NDArray[np.float64]  # scale per core.frames.Regime, not growing from LOW_VOL on
     bounds: NDArray[np.float64]  # annualised volatility from which NORMAL, HIGH, EXTREME begin
     uncorroborated: float  # scale where fewer than three sources voted
 
@@ -222,12 +223,21 @@ def write(row: Any, said: tuple[float, float, float, float], opinion: Any) -> No
 
 @njit(cache=True)
 def regime_scale(rule: Blend, volatility: float) -> float:
-    """The scale of the regime of this annualised volatility."""
-    regime = 1
-    for bound in rule.bounds:
-        if volatility >= bound:
-            regime += 1
-    return float(rule.regime[regime])
+    """The scale of exposure at this annualised volatility; it never grows with it.
+
+    A regime's scale is reached where it begins, in a ramp over the last RAMP of the way there, or
+    from where the regime before begins: at a step a hair's breadth of volatility would halve or
+    double what is wanted, and with it how far an attacker can move it.
+    """
+    scale, start = rule.regime[1], 0.0
+    for at in range(len(rule.bounds)):
+        end, next_scale = rule.bounds[at], rule.regime[at + 2]
+        if volatility < end:
+            start = max(start, (1.0 - RAMP) * end)
+            part = max(0.0, (volatility - start) / (end - start))
+            return float(scale + part * (next_scale - scale))
+        scale, start = next_scale, end
+    return float(scale)
 
 
 @njit(cache=True)
@@ -256,11 +266,12 @@ def blend_step(row: Any, opinions: Any, rule: Blend) -> tuple[float, float, floa
         best = max(best, confidence)
     if weight == 0.0 or best < rule.least_confidence:
         return nothing
-    scale = rule.regime[row["regime"]] if row["regime"] < len(rule.regime) else 0.0
+    scale = rule.regime[0]
     tight, wide = scale, scale
     if row["regime"] > 0:
-        tight = min(scale, regime_scale(rule, row["volatility_high"]))
-        wide = max(scale, regime_scale(rule, row["volatility_low"]))
+        scale = regime_scale(rule, row["volatility"])
+        tight = regime_scale(rule, row["volatility_high"])
+        wide = regime_scale(rule, row["volatility_low"])
     if row["flags"] & UNCORROBORATED:
         # that votes are missing may be the attacker's doing: `wide` stays
         scale *= rule.uncorroborated

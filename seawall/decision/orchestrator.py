@@ -35,7 +35,8 @@ class OrchestratorShape(msgspec.Struct, frozen=True, kw_only=True):
         most_age: seconds; an older opinion does not count.
         least_confidence: where no agent is as confident as this, nothing is decided.
         volatility: annualised volatility from which NORMAL, HIGH and EXTREME begin, as analysis
-            names them. high_volatility, extreme_volatility: scale of exposure in these regimes.
+            names them. high_volatility, extreme_volatility: scale of exposure in these regimes,
+            reached in a ramp over the last fifth of the way to them.
         uncorroborated: scale of exposure where fewer than three sources voted.
     """
 
@@ -61,6 +62,10 @@ class OrchestratorShape(msgspec.Struct, frozen=True, kw_only=True):
         )
         if not all(0.0 <= share <= 1.0 for share in shares):
             raise SettingError("orchestrator: shares, scales and confidence must lie in [0, 1]")
+        if self.extreme_volatility > self.high_volatility:
+            raise SettingError(
+                "orchestrator: the scale at extreme volatility must not be above that at high"
+            )
         if not (self.hold >= 0.0 and self.most_age >= 0.0 and self.expiry >= 1):
             raise SettingError(
                 "orchestrator: hold and most_age must be >= 0 s, expiry >= 1 cadence"

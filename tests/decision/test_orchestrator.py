@@ -49,12 +49,26 @@ def make(traded: tuple[str, ...] = (PERP,), cadence: int = SECOND, **shape: Any)
     return Orchestrator(catalog(), ["BTC"], weights, cadence, about, traded)
 
 
+TYPICAL = {
+    Regime.UNKNOWN: 0.0,
+    Regime.LOW_VOL: 0.1,
+    Regime.NORMAL_VOL: 0.2,
+    Regime.HIGH_VOL: 0.5,
+    Regime.EXTREME_VOL: 0.9,
+}
+
+
 def row(
-    flags: int = GOOD, regime: int = Regime.NORMAL_VOL, low: float = 0.2, high: float = 0.2
+    flags: int = GOOD,
+    regime: Regime = Regime.NORMAL_VOL,
+    low: float | None = None,
+    high: float | None = None,
 ) -> NDArray[Any]:
     rows = np.zeros(1, dtype=CONSENSUS)
-    rows["flags"], rows["regime"] = flags, regime
-    rows["volatility_low"], rows["volatility_high"] = low, high
+    volatility = TYPICAL[regime]
+    rows["flags"], rows["regime"], rows["volatility"] = flags, regime, volatility
+    rows["volatility_low"] = volatility if low is None else low
+    rows["volatility_high"] = volatility if high is None else high
     return rows
 
 
@@ -222,6 +236,24 @@ def test_wild_or_uncorroborated_markets_scale_exposure(
     flags: int, regime: Regime, scale: float
 ) -> None:
     assert exposure(ask(make(), 1.0, 100, rows=row(flags, regime))) == CAP * scale
+
+
+def test_exposure_goes_down_with_volatility_and_never_by_a_step() -> None:
+    one, opinions = make(), {"one": says(1.0)}
+    rows = np.concatenate([row()] * 20_001)
+    rows["volatility"] = np.linspace(0.0, 1.0, len(rows))
+    scales = one.strengths(rows, dict.fromkeys(opinions, np.repeat(says(1.0), len(rows))))[:, 0]
+    assert np.all(np.diff(scales) <= 0.0)
+    assert np.abs(np.diff(scales)).max() < 5e-4
+    at = dict(zip(rows["volatility"].round(9).tolist(), scales, strict=True))
+    assert [at[v] for v in (0.15, 0.4, 0.45, 0.5, 0.55, 0.6, 1.0)] == pytest.approx(
+        [1.0, 1.0, 0.75, 0.5, 0.375, 0.25, 0.25]
+    )
+
+
+def test_more_exposure_at_more_volatility_is_refused() -> None:
+    with pytest.raises(SettingError, match="extreme volatility"):
+        make(high_volatility=0.2, extreme_volatility=0.3)
 
 
 def test_deadband_swallows_small_moves() -> None:
