@@ -92,6 +92,7 @@ PORTS = (
         ("secrets.token_bytes", "secrets.token_hex", "secrets.token_urlsafe"),
         "keys and tokens must be unguessable; they change no decision",
     ),
+    ("seawall/storage/keystore.py", ("secrets.token_bytes", "secrets.token_hex"), "salt and nonce"),
     ("seawall/ingestion/live.py", NETWORK, "the feed of live exchanges"),
     ("seawall/venues/simulated/server.py", NETWORK, "the simulated venue behind a socket"),
     ("seawall/venues/simulated/client.py", NETWORK, "speaks to that socket"),

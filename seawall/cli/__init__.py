@@ -55,6 +55,7 @@ def application() -> typer.Typer:
         calibrate,
         data,
         doctor,
+        keys,
         new,
         parity,
         provenance,
@@ -78,6 +79,7 @@ def application() -> typer.Typer:
     app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.add_typer(keys.app, name="keys")
     app.add_typer(new.app, name="new")
     app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.add_typer(provenance.app, name="provenance")

@@ -7,7 +7,7 @@ import os
 import re
 import secrets as randomness
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from seawall.core.settings import SECRET_PREFIX
 
 GOLDEN_SET_KEY = "golden-set-signing-key"
 OPERATOR_TOKEN = "operator-token"
+KEYS_PASSPHRASE = "keys-passphrase"
 TOKEN_BYTES = 32
 LONGEST = 65_536  # bytes of a secret
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
@@ -35,7 +36,7 @@ class EnvironmentSecrets:
 
     def get(self, name: str) -> str | None:
         """The secret; None where the variable is missing or empty. SettingError: no such name."""
-        variable = SECRET_PREFIX + re.sub(r"[^A-Z0-9]", "_", _checked(name).upper())
+        variable = SECRET_PREFIX + re.sub(r"[^A-Z0-9]", "_", checked_name(name).upper())
         return self._environment.get(variable, "").strip() or None
 
     def __repr__(self) -> str:
@@ -61,9 +62,9 @@ class FileSecrets:
             SettingError: no name that a secret can have.
             StoreError: others may read the file, it is not ours, or it cannot be read.
         """
-        path = self._folder / _checked(name)
+        path = self._folder / checked_name(name)
         given = self._above.get(name) if self._above is not None else None
-        return given if given is not None else _read(path)
+        return given if given is not None else read_private(path)
 
     def ensure(self, name: str, make: Callable[[], str]) -> str:
         """The secret, made and kept where there is none yet; the same for all who ask at once.
@@ -76,7 +77,7 @@ class FileSecrets:
             return found
         path = self._folder / name
         _keep(path, make())
-        kept = _read(path)
+        kept = read_private(path)
         if kept is None:
             raise StoreError(f"{path} was removed while it was made; start again")
         return kept
@@ -96,7 +97,23 @@ def ensure_operator_token(secrets: FileSecrets) -> str:
     return secrets.ensure(OPERATOR_TOKEN, lambda: randomness.token_urlsafe(TOKEN_BYTES))
 
 
-def _checked(name: str) -> str:
+class LayeredSecrets:
+    """Several places in turn: the first that has a secret is asked no further."""
+
+    def __init__(self, places: Sequence[Secrets]) -> None:
+        self._places = tuple(places)
+
+    def get(self, name: str) -> str | None:
+        """The secret of the first place that has it. Errors as those places have them."""
+        found = (place.get(name) for place in self._places)
+        return next((secret for secret in found if secret is not None), None)
+
+    def __repr__(self) -> str:
+        return f"LayeredSecrets({len(self._places)} places)"
+
+
+def checked_name(name: str) -> str:
+    """The name, or SettingError where no secret can have it."""
     if not _NAME.fullmatch(name):
         raise SettingError(
             f"{name!r} cannot name a secret; use up to 128 small letters, digits, '.', '_' and '-'"
@@ -104,8 +121,11 @@ def _checked(name: str) -> str:
     return name
 
 
-def _read(path: Path) -> str | None:
-    """The text of a secret's file, after a look at who else may read it."""
+def read_private(path: Path) -> str | None:
+    """The text of a secret's file, after a look at who else may read it; None: there is no file.
+
+    Raises StoreError: others may read it, it is not ours, or it cannot be read.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
