@@ -96,10 +96,12 @@ class Shell:
         *arguments: object,
         python: str = sys.executable,
         before: Callable[[], None] | None = None,
+        stdin: str = "",
         **environment: str,
     ) -> "Running":
         """A process that goes on by itself. `before`: called in it before it becomes `seawall`."""
-        return Running(self, [python, "-m", "seawall", *map(str, arguments)], environment, before)
+        command = [python, "-m", "seawall", *map(str, arguments)]
+        return Running(self, command, environment, before, stdin)
 
     def __call__(self, *arguments: object, **options: Any) -> Ended:
         """Run to the end."""
@@ -147,6 +149,7 @@ class Running:
         command: list[str],
         environment: dict[str, str],
         before: Callable[[], None] | None,
+        stdin: str = "",
     ) -> None:
         Running._count += 1
         self._out = shell.folder / ".offline" / f"{Running._count}.out"
@@ -156,12 +159,15 @@ class Running:
             self.process = subprocess.Popen(
                 command,
                 cwd=shell.folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 env=shell.variables(environment),
                 preexec_fn=before,  # noqa: PLW1509 - no thread of ours runs yet
             )
+        if self.process.stdin is not None:
+            self.process.stdin.write(stdin.encode())
+            self.process.stdin.close()
 
     @property
     def out(self) -> str:
