@@ -94,6 +94,7 @@ PORTS = (
     ),
     ("seawall/storage/keystore.py", ("secrets.token_bytes", "secrets.token_hex"), "salt and nonce"),
     ("seawall/ingestion/live.py", NETWORK, "the feed of live exchanges"),
+    ("seawall/venues/ccxt/*", NETWORK, "real exchanges, in a thread of their own"),
     ("seawall/venues/simulated/server.py", NETWORK, "the simulated venue behind a socket"),
     ("seawall/venues/simulated/client.py", NETWORK, "speaks to that socket"),
     ("seawall/api/*", (*NETWORK, "time"), "the web server, in a thread of its own"),

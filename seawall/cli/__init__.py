@@ -58,6 +58,7 @@ def application() -> typer.Typer:
         keys,
         new,
         parity,
+        preflight,
         provenance,
         report,
         research,
@@ -82,6 +83,7 @@ def application() -> typer.Typer:
     app.add_typer(keys.app, name="keys")
     app.add_typer(new.app, name="new")
     app.command(epilog=parity.EXAMPLES)(parity.parity)
+    app.command(epilog=preflight.EXAMPLES)(preflight.preflight)
     app.add_typer(provenance.app, name="provenance")
     app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)

@@ -1,5 +1,6 @@
 """`seawall keys`: the API keys of exchanges, in an encrypted file that only its owner can read."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ from seawall.cli.console import secrets_of, settings_of
 from seawall.core.errors import SettingError
 
 if TYPE_CHECKING:
+    from seawall.core.ports import Secrets
     from seawall.core.settings import Settings
     from seawall.storage.keystore import KeyStore
 
@@ -108,6 +110,25 @@ def opened(settings: "Settings", new: bool = False) -> "KeyStore":
         if new and not path.exists() and hidden("the same again") != passphrase:
             raise SettingError("the two passphrases differ; nothing was kept")
     return KeyStore(path, passphrase)
+
+
+def trading_secrets(settings: "Settings") -> "Secrets":
+    """Where the keys of the live account are: variables, the encrypted file, the vault.
+
+    The passphrase is asked for only where the variables do not have them.
+    """
+    from seawall.storage.secrets import LayeredSecrets
+    from seawall.storage.vault import VaultSecrets
+
+    account = settings.live.keys or settings.live.exchange
+    places: list[Secrets] = [secrets_of(settings)]
+    if all(places[0].get(f"{account}-{part}") for part in PARTS[:2]):
+        return places[0]
+    if settings.live.vault:
+        places.append(VaultSecrets(settings.live.vault, os.environ))
+    if (settings.data_dir / FILE).exists():
+        places.append(opened(settings))
+    return LayeredSecrets(places)
 
 
 def hidden(what: str) -> str:

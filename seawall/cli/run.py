@@ -33,6 +33,8 @@ Examples:
   seawall run --feed simulated --hostile "mean_shift offset=200 sources=sim-d"
   seawall run --release drawdown
       go on after a breaker that waits for a person
+  seawall run --mode live
+      trade the account of [live] in seawall.toml with real money; it asks first
 
 Ctrl-C stops it in order: orders that would add risk are cancelled first, and
 what stays at the venue is said. Ctrl-C again leaves at once.
@@ -128,11 +130,27 @@ def run(
             metavar="BREAKER", help="Close this breaker, such as drawdown, before trading."
         ),
     ] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="MODE", help="paper or live (default: paper).")
+    ] = "paper",
+    real_money: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXCHANGE", help="With --mode live: yes, real money of this exchange's account."
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; all else goes to stderr.")
     ] = False,
 ) -> None:
-    """Trade on paper and serve the dashboard, until Ctrl-C."""
+    """Trade on paper, or live, and serve the dashboard, until Ctrl-C."""
+    if mode not in ("paper", "live"):
+        raise SettingError(f"--mode is {mode!r}, allowed is paper or live")
+    if mode == "live" and (feed or tape or hostile or venue_url):
+        raise SettingError(
+            "--mode live takes its markets and its exchange from [live] and [feed] in "
+            "seawall.toml: leave --feed, --tape, --hostile and --venue-url out"
+        )
     if tape is not None and feed not in (None, "replay"):
         raise SettingError(f"--tape is for --feed replay, not for --feed {feed}: leave one out")
     if duration is not None and not 0 <= duration <= LONGEST:
@@ -140,7 +158,7 @@ def run(
     settings = settings_of(
         config,
         {
-            "mode": "paper",
+            "mode": mode,
             "feed.name": feed,
             "feed.tape": tape,
             "feed.speed": speed,
@@ -158,6 +176,8 @@ def run(
     def say(text: str) -> None:
         typer.echo(text, err=json)
 
+    if mode == "live":
+        confirm(settings, real_money)
     summary = trade(
         settings,
         say,
@@ -184,7 +204,7 @@ def trade(
     flatten: bool,
     releases: Sequence[str] = (),
 ) -> "Summary":
-    """Run a node on paper to its end. The address is taken first, before anything is opened."""
+    """Run a node to its end. The address is taken first, before anything is opened."""
     from seawall.api.board import Board
 
     board, desk = Board(), None
@@ -206,11 +226,42 @@ def trade(
             stack.callback(server.stop)
             desk.token = ensure_operator_token(secrets_of(settings))
             say(f"dashboard: {server.address}")
-        from seawall.node import assembly
+        node: Node
+        if settings.mode == "live":
+            from seawall.cli.keys import trading_secrets
+            from seawall.node.live import live
 
-        node: Node = assembly.paper(settings, board, say, releases, desk)
+            secrets = trading_secrets(settings)
+            node = live(settings, secrets, board, say, stack, releases, desk)
+        else:
+            from seawall.node import assembly
+
+            node = assembly.paper(settings, board, say, releases, desk)
         stack.enter_context(stopping(node, duration, flatten))
         return node.run()
+
+
+def confirm(settings: "Settings", given: str | None) -> None:
+    """Make sure that real money is meant: the exchange's name, typed or in --real-money.
+
+    A practice exchange and a test network need no such word. Raises SettingError.
+    """
+    import sys
+
+    exchange = settings.live.exchange
+    if not exchange or settings.live.url or settings.live.network == "testnet":
+        return
+    if given is None and sys.stdin.isatty():
+        given = typer.prompt(
+            f"This trades real money of your {exchange} account. Type {exchange} to go on",
+            default="",
+            show_default=False,
+        )
+    if given != exchange:
+        raise SettingError(
+            f"real money was not confirmed, so nothing was started; give --real-money {exchange}, "
+            "or set live.url to a practice exchange"
+        )
 
 
 @contextlib.contextmanager

@@ -301,6 +301,50 @@ class VenueSettings(Section):
     ] = ""
 
 
+class LiveSettings(Section):
+    """The account that a live run trades. Its keys are secrets, not settings: `seawall keys`.
+
+    Attributes:
+        exchange: ccxt's name, such as binance or kraken; empty: none, so no live run.
+        product: `spot`, or `linear` for contracts that settle in what they are quoted in.
+        keys: what its secrets' names begin with; empty: the exchange's name.
+        url: of a practice exchange on this machine, in place of the real one.
+        network: `testnet`: the exchange's own practice network, where it has one.
+        tls: the oldest version of TLS that is spoken.
+        deadline_ms: longest wait of the path for an answer about the account.
+        dead_man: `armed`: the exchange cancels our orders a minute after our last sign, where it
+            offers that; `off`: it does not.
+        vault: mount and path of a HashiCorp Vault (KV version 2) that holds the keys, such as
+            `secret/trading`; its address and token come from VAULT_ADDR and VAULT_TOKEN.
+    """
+
+    exchange: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z0-9_]*$", max_length=40),
+        Allowed("the name of an exchange in ccxt, such as binance"),
+    ] = ""
+    product: Literal["spot", "linear"] = "spot"
+    keys: Annotated[
+        str,
+        StringConstraints(pattern=r"^[a-z0-9._-]*$", max_length=100),
+        Allowed("small letters, digits, '.', '_' and '-'"),
+    ] = ""
+    url: Annotated[
+        str,
+        StringConstraints(pattern=r"^(https?://(127\.0\.0\.1|localhost)(:[0-9]{1,5})?/?)?$"),
+        Allowed('"" for the real exchange, or http://127.0.0.1:PORT'),
+    ] = ""
+    network: Literal["real", "testnet"] = "real"
+    tls: Literal["1.2", "1.3"] = "1.3"
+    deadline_ms: int = Field(default=3_000, ge=100, le=30_000)
+    dead_man: Literal["armed", "off"] = "armed"
+    vault: Annotated[
+        str,
+        StringConstraints(pattern=r"^([A-Za-z0-9_-]+/[A-Za-z0-9_/-]+)?$", max_length=200),
+        Allowed('"" or MOUNT/PATH, such as secret/trading'),
+    ] = ""
+
+
 class ApiSettings(Section):
     """Where the dashboard is served. port: 0 takes any free one."""
 

@@ -41,6 +41,7 @@ from seawall.core.sections import (
     FeedSettings,
     Folder,
     GatingSettings,
+    LiveSettings,
     RiskSettings,
     Section,
     VenueSettings,
@@ -93,7 +94,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    mode: Literal["paper", "backtest"] = "paper"
+    mode: Literal["paper", "backtest", "live"] = "paper"
     profile: Profile = "balanced"
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     data_dir: Folder = Path("seawall-data")
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     decision: DecisionSettings = DecisionSettings()
     risk: RiskSettings = RiskSettings()
     venue: VenueSettings = VenueSettings()
+    live: LiveSettings = LiveSettings()
     api: ApiSettings = ApiSettings()
 
     @field_validator("seed", "capital", mode="before")
@@ -139,9 +141,12 @@ class Settings(BaseSettings):
         """The settings that change results, as JSON with sorted keys.
 
         Left out: where things lie (data_dir, api, the tape's folder, the golden set's file, the
-        venue's address), how fast a tape is played, and the profile's name (its values are in).
+        venue's address), how fast a tape is played, the profile's name (its values are in), and
+        all of `live` but the account, which is in where it is traded.
         """
-        values = self.model_dump(mode="json", exclude={"data_dir", "api", "profile"})
+        values = self.model_dump(mode="json", exclude={"data_dir", "api", "profile", "live"})
+        if self.mode == "live":
+            values["live"] = self.live.model_dump(include={"exchange", "product", "network"})
         values["capital"] = format(self.capital.normalize(), "f")
         for section, name in (
             ("feed", "tape"),
@@ -370,6 +375,7 @@ __all__ = [
     "FeedSettings",
     "GatingSettings",
     "Given",
+    "LiveSettings",
     "Profile",
     "RiskSettings",
     "Settings",

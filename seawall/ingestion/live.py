@@ -262,11 +262,14 @@ def _difference(
     return gone + here
 
 
-def instrument_of(exchange: str, market: Mapping[str, Any], precision_mode: int) -> Instrument:
+def instrument_of(
+    exchange: str, market: Mapping[str, Any], precision_mode: int, decimals: int = 8
+) -> Instrument:
     """The instrument that ccxt's market metadata describe.
 
     Args:
         precision_mode: ccxt's: 2 decimal places, 4 tick size.
+        decimals: that smallest units have at least.
 
     Raises:
         FeedError: no spot or linear or inverse contract, or no increments.
@@ -296,8 +299,8 @@ def instrument_of(exchange: str, market: Mapping[str, Any], precision_mode: int)
         tick=f"{tick.normalize():f}",
         lot=f"{lot.normalize():f}",
         multiplier=f"{multiplier.normalize():f}",
-        settle_decimals=max(8, _decimals(cash)),
-        base_decimals=max(8, _decimals(lot)),
+        settle_decimals=max(decimals, _decimals(cash)),
+        base_decimals=max(decimals, _decimals(lot)),
     )
     instrument.check()
     return instrument
@@ -353,7 +356,7 @@ class LiveFeed:
         timeout: seconds to answer in.
         seed: of the jitter in the waits before reconnections.
         depth: levels a side. capacity: rows in the buffer. first_wait: seconds before the first
-            reconnection, doubled up to a minute.
+            reconnection, doubled up to a minute. decimals: that smallest units have at least.
 
     Raises:
         FeedError: no exchange answered, or none lists a wanted symbol.
@@ -370,6 +373,7 @@ class LiveFeed:
         depth: int = DEPTH,
         capacity: int = CAPACITY,
         first_wait: float = FIRST_WAIT,
+        decimals: int = 8,
     ) -> None:
         import ccxt.pro  # takes a second: only who trades live pays for it
 
@@ -380,6 +384,7 @@ class LiveFeed:
         self._seed = seed
         self._depth = depth
         self._first_wait = first_wait
+        self._decimals = decimals
         self._inbox = Inbox(clock, capacity)
         self._catalog: Catalog | None = None
         self._loop = asyncio.new_event_loop()
@@ -513,7 +518,7 @@ class LiveFeed:
             self._narrow(client)
             await client.load_markets()
             instruments = tuple(
-                instrument_of(name, client.markets[symbol], client.precisionMode)
+                instrument_of(name, client.markets[symbol], client.precisionMode, self._decimals)
                 for symbol in self._symbols
                 if symbol in client.markets
             )

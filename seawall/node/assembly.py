@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from seawall.node.node import Node
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
+    from seawall.venues.ccxt.venue import CcxtVenue
     from seawall.venues.simulated.client import RemoteVenue
     from seawall.venues.simulated.recorded import RecordedVenue
     from seawall.venues.simulated.venue import SimulatedVenue
 
-    AnyExchange = SimulatedVenue | RemoteVenue | RecordedVenue
+    AnyExchange = SimulatedVenue | RemoteVenue | RecordedVenue | CcxtVenue
     Exchange = Callable[
         [Settings, Catalog, dict[str, int], TapeClock, Path | None, int], AnyExchange
     ]
@@ -141,12 +142,14 @@ def build(
     tape: "TapeWriter | None" = None,
     commands: Commands | None = None,
     exchange: "Exchange | None" = None,
+    funds: "Callable[[Any], dict[str, int]] | None" = None,
     **about: Any,
 ) -> "Node":
     """A node on these ports; its folds are brought in step with the journal first.
 
     Args:
         exchange: opens what answers the orders; None: the exchange of the settings.
+        funds: what a new journal begins with, as that exchange says; None: the capital.
     """
     from seawall.node.action import Books
     from seawall.node.node import Node, Ports
@@ -166,10 +169,12 @@ def build(
     books = Books(breakers)
     recover(journal, books.folds)
     recorder = Recorder(journal, books.folds)
-    deposits = deposits_of(settings, catalog)
+    deposits = deposits_of(settings, catalog) if funds is None else {}
     now = TapeClock()
     opened = exchange or venue_of
     venue = opened(settings, catalog, deposits, now, venue_log, books.orders.sequence)
+    if funds is not None:
+        deposits = funds(venue)
     traded = traded_of(settings, catalog, deposits)
     perception.gating.restore(books.models, books.sources)
     perception.tell()

@@ -74,7 +74,7 @@ class Desk:
         self.terms = account.terms
         self.client = client
         self.instruments = instruments  # by ccxt's symbol
-        self.outbox: deque[Report] = deque()
+        self.outbox: deque[Report] = deque(maxlen=MOST_REPORTS)
         self.offset = 0
         self.fault = ""
         self.due: set[str] = set()

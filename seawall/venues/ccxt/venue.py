@@ -29,6 +29,7 @@ from seawall.venues.ccxt.desk import Desk
 from seawall.venues.ccxt.errors import said
 from seawall.venues.ccxt.link import DEAD_MAN, Link, offset_of, skew_of
 from seawall.venues.ccxt.log import VenueLog
+from seawall.venues.ccxt.preflight import Expected, Finding, Preflight
 
 _T = TypeVar("_T")
 MOST_REQUESTS = 64  # orders and cancels on their way at once
@@ -67,6 +68,7 @@ class CcxtVenue:
         switch: bool = True,
     ) -> None:
         self.account_of = account
+        self.scope: frozenset[str] | None = None  # assets that count; None: all
         self._credentials = Credentials(secrets, account)
         self._instruments = {i.symbol: i for i in instruments}
         self._clock = clock
@@ -143,8 +145,9 @@ class CcxtVenue:
         return self._ask(looked_up())
 
     def balances(self) -> Mapping[str, int]:
-        """See Account."""
-        return self._ask(self.desk.balances())
+        """See Account; what is outside `scope` is left aside."""
+        found = self._ask(self.desk.balances())
+        return {a: n for a, n in found.items() if self.scope is None or a in self.scope}
 
     def positions(self) -> Mapping[str, int]:
         """See Account."""
@@ -169,13 +172,15 @@ class CcxtVenue:
         """Of an asset's smallest unit, as `balances` counts it."""
         return self.desk.decimals(asset)
 
-    def call(self, coroutine: Coroutine[Any, Any, _T], wait: float) -> _T:
-        """The result of something in the network's loop; the path does not call this.
+    def preflight(self, expected: Expected, wait: float) -> list[Finding]:
+        """All looks at the account, within `wait` seconds; the path does not call this.
 
         Raises:
-            VenueUnreachableError: none within `wait` seconds, or ccxt failed.
+            VenueUnreachableError: they took longer.
         """
-        return self._ask(coroutine, wait)
+        secrets = tuple(self._credentials.texts)
+        looks = Preflight(self.account_of, self.desk, self._clock, expected, secrets)
+        return self._ask(looks.run(), wait)
 
     def close(self) -> None:
         """Disarm the dead-man's switch and close all connections, within five seconds."""
@@ -240,12 +245,21 @@ class CcxtVenue:
         except SeawallError as failure:
             self._failure = failure
         except Exception as error:  # noqa: BLE001  a thread cannot raise; whoever polls will
-            text = said(_first(error), self._credentials.texts)
-            self._failure = VenueError(f"{self.account_of.name}: {text}")
+            self._failure = self._refusal(_first(error))
         finally:
             self._loop.run_until_complete(self._sweep())
             self._loop.close()
             self._opened.set()
+
+    def _refusal(self, error: BaseException) -> VenueError:
+        """Why the account could not be opened, or was lost, in a line."""
+        name, text = self.account_of.name, said(error, self._credentials.texts)
+        if "AuthenticationError" in [kind.__name__ for kind in type(error).__mro__]:
+            return VenueError(
+                f"{name} does not accept the API key or its secret ({text}); replace them with "
+                f"`seawall keys add {self.account_of.keys}`"
+            )
+        return VenueError(f"{name}: {text}")
 
     async def _sweep(self) -> None:
         """Cancel what is left running."""
