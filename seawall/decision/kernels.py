@@ -69,6 +69,7 @@ class FlowState(NamedTuple):
 
 
 LONG_AGO = -(1 << 60)
+FROZEN_BAND = 0.2  # of the dead band, for what shrinks while no new risk may be taken
 WISH = np.dtype(
     [
         ("long_only", "<i8"),  # 1: it cannot be sold short
@@ -76,6 +77,7 @@ WISH = np.dtype(
         ("ts", "<i8"),  # ns UTC, when; LONG_AGO: never
         ("expiry", "<i8"),  # ns UTC, until when it is in force
         ("refused_until", "<i8"),  # ns UTC; risk refused more, and nothing has changed since
+        ("frozen", "<i8"),  # 1: no new risk may be taken in it now
     ]
 )
 
@@ -301,6 +303,9 @@ def wanted_of(
 ) -> float:
     """The exposure to ask for now, numeraire; NaN where what stands is good enough.
 
+    While no new risk may be taken a position follows the wish down more closely: what the dead band
+    leaves standing could not be had back if it went, but it has lost its reason.
+
     Args:
         wish: a WISH: what was last asked for. cap: exposure at full strength, numeraire.
         held: signed notional held; not finite where unknown: nothing is asked for.
@@ -314,6 +319,8 @@ def wanted_of(
         wanted = max(0.0, wanted)
     reference = wish["exposure"] if now < wish["expiry"] else held
     band = deadband * cap
+    if wish["frozen"] == 1 and abs(wanted) < abs(reference):
+        band *= FROZEN_BAND
     turns = reference != 0.0 and wanted * reference <= 0.0
     if turns and abs(wanted) <= band:
         wanted = 0.0

@@ -226,9 +226,14 @@ class Orchestrator:
         wish = self.wishes[self._wish[instrument]]
         wish["expiry"], wish["refused_until"] = LONG_AGO, until
 
-    def again(self) -> None:
-        """What risk goes by has changed: what it refused may be asked for again."""
+    def again(self, frozen: Container[str]) -> None:
+        """What risk goes by has changed: what it refused may be asked for again.
+
+        Args:
+            frozen: the instruments in which no new risk may be taken now.
+        """
         self.wishes["refused_until"] = LONG_AGO
+        self.wishes["frozen"] = [name in frozen for name, _ in self.traded]
 
     def _wanted(
         self, name: str, strength: float, cap: float, held: float, now: int

@@ -231,7 +231,9 @@ class Action:
         ground = (self.books.tally.counts[2], blocks, [h.reason for h in holdings.values()])
         if ground != self._ground:
             self._ground = ground
-            self.orchestrator.again()
+            self.orchestrator.again(
+                {name for name, holding in holdings.items() if blocks or not holding.tradable}
+            )
 
     def look(self, seen: Perceived) -> None:
         """Take in a boundary at which there was nothing to do."""

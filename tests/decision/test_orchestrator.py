@@ -265,6 +265,20 @@ def test_deadband_swallows_small_moves() -> None:
     assert exposure(ask(orchestrator, 0.61, 42)) == 610.0
 
 
+def test_while_no_new_risk_may_be_taken_a_position_follows_the_wish_down() -> None:
+    orchestrator = make()
+    assert exposure(ask(orchestrator, 0.5, 0)) == 500.0
+    orchestrator.again({PERP})
+    assert ask(orchestrator, 0.59, 40) is None  # the dead band is 0.1
+    assert ask(orchestrator, 0.49, 41) is None  # 0.02 of what shrinks
+    assert exposure(ask(orchestrator, 0.47, 42)) == 470.0
+    assert exposure(ask(orchestrator, 0.03, 43)) == 30.0
+    assert isinstance(ask(orchestrator, -0.001, 44), Close)
+    orchestrator.again({SPOT})
+    assert exposure(ask(orchestrator, 0.5, 104)) == 500.0
+    assert ask(orchestrator, 0.41, 105) is None
+
+
 def test_crossing_zero_gets_out_whatever_the_deadband() -> None:
     assert isinstance(ask(make(), -0.02, 100, held=60.0), Close)
     assert isinstance(ask(make(), 0.0, 100, held=60.0), Close)

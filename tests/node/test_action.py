@@ -56,12 +56,14 @@ class Wishes:
     def __init__(self) -> None:
         self.exposures: dict[str, float | None] = {}  # None: close
         self.urgency = Urgency.URGENT
+        self.frozen: set[str] = set()
 
     def refused(self, instrument: str, until: int) -> None:
         """It asks all the same."""
 
-    def again(self) -> None:
+    def again(self, frozen: set[str]) -> None:
         """As above."""
+        self.frozen = frozen
 
     def decide(
         self, rows, opinions, equity, positions, ready, now, tape, strengths=None
@@ -286,6 +288,7 @@ def test_a_freeze_concerns_its_own_asset(desk):
     assert (desk.lots(), desk.lots(OTHER.name)) == (5, 0)
     (reason,) = desk.refusals()
     assert "volatility_spike of ETH" in reason
+    assert desk.wishes.frozen == {name for name in BOOK_OF if CATALOG.by_name[name].base == "ETH"}
 
 
 def test_a_halt_takes_no_new_risk_until_it_is_lifted(desk):
@@ -296,6 +299,7 @@ def test_a_halt_takes_no_new_risk_until_it_is_lifted(desk):
     assert desk.action.blocks() == ["somebody pulled the plug"]
     assert desk.refusals() == ["somebody pulled the plug"]
     assert len(desk.told(Halted)) == 1
+    assert desk.wishes.frozen == set(BOOK_OF)
     desk.action.halt("", desk.now)
     desk.step(3)
     assert desk.lots() == 5
