@@ -63,6 +63,7 @@ def application() -> typer.Typer:
         report,
         research,
         run,
+        stress,
     )
 
     app = typer.Typer(
@@ -87,6 +88,7 @@ def application() -> typer.Typer:
     app.add_typer(provenance.app, name="provenance")
     app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
+    app.add_typer(stress.app, name="stress")
     app.command(name="walk-forward", epilog=research.WALK_FORWARD_EXAMPLES)(research.walk_forward)
     return app
 
