@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seawall.cli import report as tearsheet
-from seawall.cli.console import moment, money, progress, settings_of, signed
+from seawall.cli.console import (
+    moment,
+    money,
+    progress,
+    settings_of,
+    shown_strategies,
+    signed,
+    strategies_of,
+)
 from seawall.core.clock import SECOND
 from seawall.core.errors import DataError
 
@@ -32,6 +40,8 @@ Examples:
   seawall backtest TAPE --strategy moving_average_cross --param fast=10 \\
       --symbol BTCUSDT@binance-usdm --start 2024-01-01 --end 2024-07-01
       another strategy, one market, half a year; what comes before warms it up
+  seawall backtest TAPE --strategy "trend share=0.6 fast=8" --strategy order_flow
+      several on one account, each with its part of the capital
   seawall backtest TAPE --strategy my_idea.py
       a strategy of your own; `seawall new strategy my_idea` writes the file
 
@@ -43,8 +53,12 @@ settings and seed give the same journal, byte for byte.
 def backtest(
     tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
     strategy: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A strategy, or the path of its file (default: rules)."),
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A strategy, or the path of its file (default: rules); again for several on one "
+            'account, each as "NAME share=0.5 fast=10".',
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -106,8 +120,7 @@ def backtest(
             "feed.tape": tape,
             "feed.speed": "max",
             "feed.cadence_ms": cadence_ms,
-            "decision.strategy": strategy,
-            "decision.parameters": ",".join(param) if param else None,
+            **strategies_of(strategy, param),
             "decision.instruments": ",".join(symbol) if symbol else None,
             "capital": capital,
             "profile": profile,
@@ -151,18 +164,24 @@ def look(settings: "Settings", tape: Path, json: bool) -> None:
 
     from seawall.lab.research.lookahead import check_lookahead
     from seawall.node.research import perceived_market
-    from seawall.node.strategy import made
+    from seawall.node.strategy import made, sleeves_of
 
-    chosen = settings.decision.instruments
-    market = perceived_market(settings, tape, chosen[0] if chosen else "")
-    strategy = made(settings.decision.strategy, settings.decision.parameters, market.cadence)
-    found = check_lookahead(strategy, market.rows[:LOOK_ROWS])
-    if json:
-        values = {**msgspec.to_builtins(found), "honest": found.honest, "words": found.words}
-        typer.echo(msgspec.json.encode(values))
-    else:
-        typer.echo(found.words)
-    if not found.honest or not found.decided:
+    decision = settings.decision
+    market = perceived_market(
+        settings, tape, decision.instruments[0] if decision.instruments else ""
+    )
+    several = [(each.named, each.parameters) for each in sleeves_of(decision.strategies)]
+    wrong = False
+    for named, parameters in several or [(decision.strategy, decision.parameters)]:
+        strategy = made(named, parameters, market.cadence)
+        found = check_lookahead(strategy, market.rows[:LOOK_ROWS])
+        if json:
+            values = {**msgspec.to_builtins(found), "honest": found.honest, "words": found.words}
+            typer.echo(msgspec.json.encode(values))
+        else:
+            typer.echo(found.words)
+        wrong = wrong or not found.honest or not found.decided
+    if wrong:
         raise typer.Exit(1)
 
 
@@ -196,6 +215,7 @@ def rows(summary: "Summary", seconds: float) -> Iterator[tuple[str, str]]:
     yield "fees", money(summary.fees, unit)
     yield "equity", f"{money(summary.equity_start, unit)} to {money(summary.equity_end, unit)}"
     yield "max drawdown", f"{summary.max_drawdown:.2%}"
+    yield from shown_strategies(summary)
     yield from _each("positions", [f"{name} {held}" for name, held in summary.positions.items()])
     yield from _each("open orders", summary.open_orders)
     yield from _each(

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from seawall.core.clock import SECOND
 
 if TYPE_CHECKING:
     from seawall.core.settings import Settings
+    from seawall.node.summary import Summary
     from seawall.storage.secrets import FileSecrets
 
 KEYS = "keys"  # the folder of secrets in the data folder
@@ -26,6 +27,19 @@ def settings_of(config: Path | None, flags: Mapping[str, Any]) -> "Settings":
     settings = load(config, flags, os.environ)
     _folder = settings.data_dir
     return settings
+
+
+def strategies_of(
+    strategies: Sequence[str] | None, parameters: Sequence[str] | None
+) -> dict[str, str | None]:
+    """The flags ``--strategy`` and ``--param`` as settings: one strategy, or several together."""
+    given = strategies or ()
+    several = len(given) > 1 or any("=" in text for text in given)
+    return {
+        "decision.strategy": given[0] if given and not several else None,
+        "decision.parameters": ",".join(parameters) if parameters else None,
+        "decision.strategies": ",".join(given) if several else None,
+    }
 
 
 def secrets_of(settings: "Settings") -> "FileSecrets":
@@ -48,6 +62,16 @@ def money(amount: float, asset: str) -> str:
 def signed(amount: float, asset: str) -> str:
     """``+1,234.50 USD``."""
     return f"{amount:+,.2f} {asset}"
+
+
+def shown_strategies(summary: "Summary") -> Iterator[tuple[str, str]]:
+    """What each strategy came to: (a heading for the first of them, words)."""
+    heading = "strategies"
+    for name, result in summary.strategies.items():
+        unit = summary.numeraire
+        fees = money(result.fees, unit)
+        yield heading, f"{name} {signed(result.pnl, unit)}, fees {fees}, {result.fills:,} fills"
+        heading = ""
 
 
 def moment(ns: int) -> str:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from seawall.cli.console import moment, money, secrets_of, settings_of, signed
+from seawall.cli.console import (
+    moment,
+    money,
+    secrets_of,
+    settings_of,
+    shown_strategies,
+    signed,
+    strategies_of,
+)
 from seawall.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -66,8 +74,12 @@ def run(
         ),
     ] = None,
     strategy: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="A strategy, or the path of its file (default: rules)."),
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A strategy, or the path of its file (default: rules); again for several on one "
+            'account, each as "NAME share=0.5 fast=10".',
+        ),
     ] = None,
     param: Annotated[
         list[str] | None,
@@ -162,8 +174,7 @@ def run(
             "feed.name": feed,
             "feed.tape": tape,
             "feed.speed": speed,
-            "decision.strategy": strategy,
-            "decision.parameters": ",".join(param) if param else None,
+            **strategies_of(strategy, param),
             "profile": profile,
             "api.port": port,
             "data_dir": data_dir,
@@ -309,6 +320,8 @@ def lines(summary: "Summary") -> Iterator[str]:
     )
     yield f"  realised      {signed(summary.realised, unit)}, fees {money(summary.fees, unit)}"
     yield f"  fills         {summary.fills:,} from {summary.orders:,} orders"
+    for name, result in shown_strategies(summary):
+        yield f"  {name:<13} {result}"
     for name, quantity in summary.positions.items():
         yield f"  still held    {name} {quantity}"
     for order in summary.open_orders:

@@ -27,6 +27,18 @@ class OrderType(StrEnum):
         return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
+class Purpose(StrEnum):
+    """Why an order exists."""
+
+    GOAL = "goal"  # toward an approved position
+    QUOTE = "quote"  # a rung of an approved ladder
+    STOP = "stop"  # protects a position from a loss
+    PROFIT = "profit"  # closes a protected position at its gain
+    BASKET = "basket"  # a leg
+    HEDGE = "hedge"  # makes up for a leg that could not be had
+
+
+PROTECTIVE = frozenset({Purpose.STOP, Purpose.PROFIT})
 _WAITING = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
 
 
@@ -112,8 +124,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         expires: ns UTC of the venue's clock after which a GTD order is dead.
         accept_until: ns UTC of the venue's clock; a request that arrives later must be rejected,
             which is what makes "it never arrived" provable.
-        replaces: the client id of the attempt that this one follows, empty if none.
+        replaces: the client id of the attempt that this one follows, or that it amends.
+        carried: of an amendment, the lots that the amended order had filled as far as we knew.
+            What it fills beyond them until it is replaced, the venue takes off `size`.
         trigger: of the types that wait, else None.
+        purpose: why it exists. intent_ts: when the intent behind it was decided, ns UTC; with
+            strategy and instrument it names that intent in the journal. 0: none.
     """
 
     client_id: str
@@ -130,6 +146,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     replaces: str = ""
     strategy: str = ""
     trigger: Trigger | None = None
+    carried: int = 0
+    purpose: Purpose = Purpose.GOAL
+    intent_ts: int = 0
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, tag="order"):

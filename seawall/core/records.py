@@ -12,7 +12,7 @@ from seawall.core.instruments import Instrument
 from seawall.core.intents import AnyIntent, Approved, Refused
 from seawall.core.orders import Fill, Funding, Order, OrderState
 
-SCHEMA = 3
+SCHEMA = 4
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
@@ -93,6 +93,28 @@ class FundingBooked(Record, frozen=True, kw_only=True, tag="funding"):
     """A funding payment, booked once."""
 
     funding: Funding
+
+
+class LotsTransferred(Record, frozen=True, kw_only=True, tag="transfer"):
+    """Lots went from one strategy's sub-ledger to another's; the account did not change.
+
+    Attributes:
+        giver, taker: strategies; the giver sells to the taker. lots: > 0. price: ticks.
+    """
+
+    instrument: str
+    giver: str
+    taker: str
+    lots: int
+    price: int
+    reason: str
+
+
+class StrategyStopped(Record, frozen=True, kw_only=True, tag="strategy_stopped"):
+    """A strategy among several failed; from here on it wants to hold nothing."""
+
+    strategy: str
+    reason: str
 
 
 class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
@@ -205,6 +227,8 @@ AnyRecord = (
     | OrderChanged
     | FillBooked
     | FundingBooked
+    | LotsTransferred
+    | StrategyStopped
     | BreakerChanged
     | OperatorCommanded
     | SourceJudged

@@ -65,6 +65,13 @@ Parameters = Annotated[
     Field(max_length=64),
     Allowed('NAME=VALUE, such as ["fast=10", "slow=50"]'),
 ]
+Strategies = Annotated[
+    tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=32),
+    Allowed('strategies with shares and parameters, such as ["trend share=0.6 fast=5", "rules"]'),
+]
 Folder = Annotated[
     Path,
     BeforeValidator(lambda value: None if value == "" else value),
@@ -211,6 +218,8 @@ class DecisionSettings(Section):
             first that the deposit pays for, a derivative rather than a spot pair.
         strategy: `rules` (all agents), another strategy's name, or the path of a file of your own.
         parameters: of the strategy, `name=value`, in place of its defaults.
+        strategies: several at once on one account, in place of `strategy`: each its name and, after
+            blanks, `share=` of the capital, `name=` of its sub-ledger and its parameters.
     """
 
     trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
@@ -225,6 +234,16 @@ class DecisionSettings(Section):
         Allowed("the name of a strategy, or the path of a file that defines one"),
     ] = "rules"
     parameters: Parameters = ()
+    strategies: Strategies = ()
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> "DecisionSettings":
+        if self.strategies and (self.strategy != "rules" or self.parameters):
+            raise ValueError(
+                "decision.strategies stands in place of decision.strategy and decision.parameters: "
+                "leave these out, parameters go behind each name"
+            )
+        return self
 
     @model_validator(mode="after")
     def _fast_is_faster(self) -> "DecisionSettings":

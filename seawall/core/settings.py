@@ -155,6 +155,8 @@ class Settings(BaseSettings):
             ("venue", "url"),
         ):
             del values[section][name]
+        if not self.decision.strategies:  # journals from before there were any still mean the same
+            del values["decision"]["strategies"]
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 

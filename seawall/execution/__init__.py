@@ -1,6 +1,8 @@
 """From what risk approved to orders at a venue, and from the venue's answers to our books."""
 
-from seawall.execution.executor import ExecutionShape, Executor
+from seawall.execution.desk import ExecutionShape
+from seawall.execution.executor import Executor
+from seawall.execution.goals import ACCOUNT, Due, Pace
 from seawall.execution.orders import OrderEntry, Orders
 
-__all__ = ["ExecutionShape", "Executor", "OrderEntry", "Orders"]
+__all__ = ["ACCOUNT", "Due", "ExecutionShape", "Executor", "OrderEntry", "Orders", "Pace"]

@@ -5,13 +5,14 @@ is a defect and stops the books.
 """
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from seawall.core.errors import InvariantError
 from seawall.core.events import Side
-from seawall.core.orders import TRANSITIONS, Fill, Order, OrderState
+from seawall.core.orders import PROTECTIVE, TRANSITIONS, Fill, Order, OrderState
 from seawall.core.records import (
     AnyRecord,
     FillBooked,
@@ -28,6 +29,7 @@ class OrderEntry(msgspec.Struct, kw_only=True):
 
     Attributes:
         filled: lots booked. changed: ns UTC of the last change. reason: of the last change.
+        forgone: lots that the order which this one amends has filled meanwhile.
     """
 
     order: Order
@@ -35,11 +37,34 @@ class OrderEntry(msgspec.Struct, kw_only=True):
     filled: int
     changed: int
     reason: str = ""
+    forgone: int = 0
 
     @property
     def remaining(self) -> int:
         """Lots that can still fill."""
-        return self.order.size - self.filled
+        return max(0, self.order.size - self.filled - self.forgone)
+
+
+def worst_of(entries: Iterable[OrderEntry]) -> tuple[int, int]:
+    """Lots that the buys among them, and the sells, can still add to a position (both >= 0).
+
+    An order and its amendment count once, by the larger of the two. Protective orders add nothing:
+    they never stand for more than what is held, and only one of them can fill.
+    """
+    counted = {
+        entry.order.client_id: entry for entry in entries if entry.order.purpose not in PROTECTIVE
+    }
+    buys = sells = 0
+    for entry in counted.values():
+        lots = entry.remaining
+        amended = counted.get(entry.order.replaces)
+        if amended is not None:
+            lots = max(0, lots - amended.remaining)
+        if entry.order.side is Side.BUY:
+            buys += lots
+        else:
+            sells += lots
+    return buys, sells
 
 
 class _Memory(msgspec.Struct):
@@ -106,6 +131,9 @@ class Orders:
         self.sequence = max(self.sequence, fill.sequence)
         entry.filled += fill.size
         self.fills.append(fill)
+        for other in self.open.values():
+            if other.order.replaces == fill.client_id:
+                other.forgone = entry.filled - other.order.carried
         if entry.remaining == 0:
             self._move(entry, OrderState.FILLED, booked.ts, "")
         elif entry.state not in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE):
@@ -130,13 +158,7 @@ class Orders:
 
     def worst(self, instrument: str) -> tuple[int, int]:
         """Lots that open buys, and open sells, can still add (both >= 0)."""
-        buys = sells = 0
-        for entry in self.of(instrument):
-            if entry.order.side is Side.BUY:
-                buys += entry.remaining
-            else:
-                sells += entry.remaining
-        return buys, sells
+        return worst_of(self.of(instrument))
 
     def state(self) -> Any:
         """Plain values."""

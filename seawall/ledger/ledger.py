@@ -14,8 +14,15 @@ from seawall.core.errors import InvariantError
 from seawall.core.events import Side
 from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
 from seawall.core.orders import Fill, Funding, Movement
-from seawall.core.records import AnyRecord, Deposited, FillBooked, FundingBooked, RunStarted
-from seawall.ledger.portfolio import Holding, Portfolio, Valuation, leverage
+from seawall.core.records import (
+    AnyRecord,
+    Deposited,
+    FillBooked,
+    FundingBooked,
+    LotsTransferred,
+    RunStarted,
+)
+from seawall.ledger.portfolio import Earned, Holding, Portfolio, Valuation, leverage
 from seawall.ledger.positions import Book
 
 Amounts = dict[str, int]
@@ -24,8 +31,8 @@ Amounts = dict[str, int]
 class Ledger:
     """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
 
-    It takes in RunStarted (for its instruments), Deposited, FillBooked and FundingBooked, and
-    ignores the rest.
+    It takes in RunStarted (for its instruments), Deposited, FillBooked, FundingBooked and
+    LotsTransferred, and ignores the rest.
     """
 
     name = "ledger.2"  # a new layout of `state` takes a new name
@@ -99,6 +106,14 @@ class Ledger:
         books = self._account if strategy is None else self._strategies.get(strategy, {})
         return MappingProxyType(books)
 
+    def shares(self, instrument: str) -> dict[str, int]:
+        """Strategy → signed lots of an instrument, where there are any."""
+        return {
+            strategy: books[instrument].position
+            for strategy, books in self._strategies.items()
+            if instrument in books and books[instrument].position
+        }
+
     def last_fill_sequence(self, venue: str) -> int:
         """The report sequence of the last fill or funding booked from a venue, 0: none."""
         return self._sequences.get(venue, 0)
@@ -116,6 +131,8 @@ class Ledger:
             self._book(record.fill, record.strategy)
         elif isinstance(record, FundingBooked):
             self._pay(record.funding)
+        elif isinstance(record, LotsTransferred):
+            self._transfer(record)
         elif isinstance(record, Deposited):
             _add(self._cash, record.asset, record.amount)
             _add(self._deposits, record.asset, record.amount)
@@ -181,6 +198,22 @@ class Ledger:
         _add(self._cash, funding.asset, -funding.amount)
         _add(self._funding, funding.asset, funding.amount)
         self._sequences[instrument.venue] = funding.sequence
+
+    def _transfer(self, record: LotsTransferred) -> None:
+        """Book lots that one strategy hands to another."""
+        name = record.instrument
+        instrument = self._instruments.get(name)
+        whole = record.lots > 0 and record.price > 0 and record.lots * record.price < PRODUCT_LIMIT
+        if instrument is None or not whole or record.giver == record.taker:
+            raise InvariantError(
+                f"{record.lots} lots of {name} at {record.price} ticks cannot go from "
+                f"{record.giver} to {record.taker}; stop and replay the journal"
+            )
+        value = instrument.value(record.price, record.lots)
+        for strategy, sign in ((record.giver, -1), (record.taker, 1)):
+            books = self._strategies.setdefault(strategy, {})
+            book = books.get(name) or books.setdefault(name, Book())
+            book.move(instrument, sign, record.lots, value)
 
     def _new(self, movement: Movement, what: str) -> Instrument:
         """The instrument of a movement, or InvariantError where it is not known or not new."""
@@ -304,6 +337,30 @@ class Ledger:
             holdings=holdings,
             unknown=tuple(valuation.unknown),
         )
+
+    def earned(
+        self, marks: Mapping[str, float], asset_marks: Mapping[str, float]
+    ) -> dict[str, Earned]:
+        """Strategy → what it came to so far, at market prices; the marks are as in `portfolio`."""
+        found = {}
+        numeraire = self._numeraire
+        for strategy, books in self._strategies.items():
+            valuation = Valuation(marks, {numeraire: 1.0, **asset_marks}, self._decimals)
+            holdings = [valuation.holding(self._instruments[n], b) for n, b in books.items()]
+            funding: Amounts = {}
+            fees: Amounts = {}
+            for name, book in books.items():
+                _add(funding, self._instruments[name].settle_asset, book.funding)
+                for asset, fee in book.fees.items():
+                    _add(fees, asset, fee)
+            found[strategy] = Earned(
+                realised=sum((h.realised for h in holdings), 0.0),
+                unrealised=sum((h.unrealised for h in holdings), 0.0),
+                fees=valuation.total(fees),
+                funding=valuation.total(funding),
+                trades=sum(book.trades for book in books.values()),
+            )
+        return found
 
     def _is_spot(self, holding: Holding) -> bool:
         return self._instruments[holding.instrument].kind is Kind.SPOT

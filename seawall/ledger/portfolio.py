@@ -66,6 +66,25 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
         return not self.unknown
 
 
+class Earned(msgspec.Struct, frozen=True, kw_only=True):
+    """What one strategy's sub-ledger came to, numeraire; NaN where a mark is missing.
+
+    Attributes:
+        realised, unrealised: before fees. fees, funding: paid less received. trades: fills.
+    """
+
+    realised: float
+    unrealised: float
+    fees: float
+    funding: float
+    trades: int
+
+    @property
+    def net(self) -> float:
+        """After everything."""
+        return self.realised + self.unrealised - self.fees - self.funding
+
+
 class Valuation:
     """Marks, and the names that were looked for and not found.
 

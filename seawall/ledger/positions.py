@@ -70,10 +70,14 @@ class Book:
         Returns:
             What the trade realised.
         """
-        direction = _direction(instrument)
-        self.flow -= direction * sign * value
         self.volume += value
         self.trades += 1
+        return self.move(instrument, sign, size, value)
+
+    def move(self, instrument: Instrument, sign: int, size: int, value: int) -> int:
+        """Lots come in or go out as in `trade`, without being one: between two strategies."""
+        direction = _direction(instrument)
+        self.flow -= direction * sign * value
         realised = 0
         if self.position * sign < 0:
             realised, size, value = self._close(direction * -sign, size, value)

@@ -5,7 +5,7 @@ be rebuilt from the journal, but for opinions and goals, which are formed anew.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from seawall.core.records import (
     IntentApproved,
     IntentDecided,
     IntentRefused,
+    StrategyStopped,
 )
 from seawall.decision.agents import Agent
 from seawall.decision.orchestrator import Orchestrator
@@ -32,12 +33,12 @@ from seawall.ledger import Ledger
 from seawall.ledger.portfolio import Portfolio
 from seawall.node.perception import Perceived
 from seawall.node.provenance import UpdateLog
-from seawall.node.strategy import Chosen
+from seawall.node.strategy import AtWork, Chosen
 from seawall.node.tally import Tally
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.risk.breakers import Breaker, Breakers
 from seawall.risk.gauges import Gauges
-from seawall.risk.limits import Holding, Limits, approve, deleverage
+from seawall.risk.limits import Holding, Limits, Stake, approve, deleverage
 from seawall.storage.recorder import Recorder
 
 GOOD, STALE, UNKNOWN = int(FrameFlag.VALID), int(FrameFlag.STALE), int(Regime.UNKNOWN)
@@ -160,6 +161,7 @@ class Action:
 
     Args:
         strategy: decides in place of the agents.
+        several: strategies that share the account, in place of one.
     """
 
     def __init__(
@@ -174,9 +176,11 @@ class Action:
         venue: Venue,
         recorder: Recorder,
         strategy: Chosen | None = None,
+        several: Sequence[AtWork] = (),
     ) -> None:
         self.books = books
         self.strategy = strategy
+        self.several = several
         self.prices = prices
         self.executor = executor
         self.portfolio: Portfolio | None = None
@@ -188,8 +192,10 @@ class Action:
         self.orchestrator = orchestrator
         self.gauges = gauges
         self.limits = limits
+        self.orchestrators = [each.orchestrator for each in several] or [orchestrator]
         self._venue = venue
         self._record = recorder.record
+        self._aims: dict[tuple[str, str], float] = {}
         self._ground: object = None  # what risk went by at the last boundary
         self._refusals: dict[tuple[str, str], int] = {}
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
@@ -197,7 +203,10 @@ class Action:
 
     def think(self, rows: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """Every agent's opinions on a block of CONSENSUS rows, row for row, and what they come to:
-        `Orchestrator.strengths`. A strategy in their place has no opinions, just wishes."""
+        `Orchestrator.strengths`. A strategy in their place has no opinions, just wishes; several
+        have theirs side by side, three columns each."""
+        if self.several:
+            return {}, np.concatenate([each.strengths(rows) for each in self.several], axis=1)
         if self.strategy is not None:
             return {}, self.strategy.strengths(rows)
         said = {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
@@ -217,6 +226,7 @@ class Action:
             self.reconcile(now)
         self.value()
         self._check_breakers(now)
+        self._tell_stopped(now)
         blocks = self.reasons = self.blocks()
         holdings = self.holdings()
         self._look_for_changes(blocks, holdings)
@@ -226,14 +236,21 @@ class Action:
         self.executor.aim(approved)
         self.executor.work(self.prices.touches, now, bool(blocks))
 
+    def _tell_stopped(self, now: int) -> None:
+        """Journal which strategies have failed."""
+        for each in self.several:
+            if each.stopped and not each.told:
+                each.told = True
+                self._record(StrategyStopped(ts=now, strategy=each.name, reason=each.stopped))
+
     def _look_for_changes(self, blocks: list[str], holdings: Mapping[str, Holding]) -> None:
         """What risk refused may be asked for again where what it goes by has changed."""
         ground = (self.books.tally.counts[2], blocks, [h.reason for h in holdings.values()])
         if ground != self._ground:
             self._ground = ground
-            self.orchestrator.again(
-                {name for name, holding in holdings.items() if blocks or not holding.tradable}
-            )
+            idle = {name for name, holding in holdings.items() if blocks or not holding.tradable}
+            for orchestrator in self.orchestrators:
+                orchestrator.again(idle)
 
     def look(self, seen: Perceived) -> None:
         """Take in a boundary at which there was nothing to do."""
@@ -319,6 +336,7 @@ class Action:
                 tradable=not reason,
                 reason=reason,
                 shortable=instrument.kind is not Kind.SPOT,
+                stakes={who: Stake(*lots) for who, lots in self.executor.reach(name).items()},
             )
         return found
 
@@ -334,18 +352,28 @@ class Action:
         if self.books.breakers.acts(BreakerAction.REDUCE):
             expiry = now + REDUCTION_EXPIRY
             return list(deleverage(holdings, self.equity, self.limits, now, tape, expiry))
-        positions = {
-            name: holding.lots * holding.value if holding.lots else 0.0
-            for name, holding in holdings.items()
-        }
-        decided = self.orchestrator.decide(
-            rows, opinions, self.equity, positions, self.prices.touches, now, tape, strengths
-        )
-        return [
-            intent
-            for intent in decided
-            if not isinstance(intent, Close) or holdings[intent.instrument].lots
-        ]
+        intents: list[AnyIntent] = []
+        for place, orchestrator in enumerate(self.orchestrators):
+            who = orchestrator.strategy
+            own = holdings
+            if self.several:
+                own = {name: holding.seen_by(who) for name, holding in holdings.items()}
+            positions = {
+                name: holding.lots * holding.value if holding.lots else 0.0
+                for name, holding in own.items()
+            }
+            wanted = strengths
+            if self.several and strengths is not None:
+                wanted = strengths[:, 3 * place : 3 * place + 3]
+            decided = orchestrator.decide(
+                rows, opinions, self.equity, positions, self.prices.touches, now, tape, wanted
+            )
+            intents += [
+                intent
+                for intent in decided
+                if not isinstance(intent, Close) or own[intent.instrument].lots
+            ]
+        return intents
 
     def _journal(
         self,
@@ -358,8 +386,9 @@ class Action:
         muted = set()
         for refusal in refused:
             key = (_instrument_of(refusal.intent), refusal.reason)
-            if refusal.intent.strategy == self.orchestrator.strategy:
-                self.orchestrator.refused(key[0], now + SAID_AGAIN)
+            for orchestrator in self.orchestrators:
+                if refusal.intent.strategy == orchestrator.strategy:
+                    orchestrator.refused(key[0], now + SAID_AGAIN)
             if now - self._refusals.get(key, -SAID_AGAIN) < SAID_AGAIN:
                 muted.add(id(refusal.intent))
             else:
@@ -371,9 +400,17 @@ class Action:
         records += [IntentRefused(ts=now, refused=r) for r in refused if id(r.intent) not in muted]
         for approval in approved:
             value = self.prices.lot_value(self.prices.catalog.by_name[approval.instrument])
-            self.targets[approval.instrument] = approval.position * value
+            self._aim_of(approval, approval.position * value)
         if records:
             self._record(*records)
+
+    def _aim_of(self, approval: Approved, exposure: float) -> None:
+        """What all strategies together are on their way to hold of the instrument."""
+        name = approval.instrument
+        if self.several and approval.intent.strategy in self.executor.strategies.names:
+            self._aims[name, approval.intent.strategy] = exposure
+            exposure = math.fsum(e for (of, _), e in self._aims.items() if of == name)
+        self.targets[name] = exposure
 
     # --- agreement with the venue ---
 

@@ -22,10 +22,12 @@ from seawall.node.perception import Perception, PerceptionShape
 from seawall.node.summary import Summary
 
 if TYPE_CHECKING:
+    from seawall.decision.orchestrator import OrchestratorShape
     from seawall.ingestion.simulated import SimulatedFeed
     from seawall.ingestion.tape import TapeWriter
     from seawall.node.action import Action, Books
     from seawall.node.node import Node
+    from seawall.node.strategy import AtWork
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
     from seawall.venues.ccxt.venue import CcxtVenue
@@ -230,7 +232,7 @@ def action_of(
         hold=decision.minimum_hold_s,
         volatility=(bounds.low, bounds.high, bounds.extreme),
     )
-    chosen = None
+    chosen, several = None, _several(settings, perception, shape, traded)
     if decision.strategy != strategies.RULES:
         chosen = strategies.Chosen(
             decision.strategy, decision.parameters, len(groups), cadence, shape.uncorroborated
@@ -258,6 +260,8 @@ def action_of(
         recorder.record,
         books.ledger.position,
         lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
+        strategies=[each.name for each in several],
+        shares=books.ledger.shares,
     )
     return Action(
         books,
@@ -270,7 +274,27 @@ def action_of(
         venue,
         recorder,
         chosen,
+        several,
     )
+
+
+def _several(
+    settings: Settings, perception: Perception, shape: "OrchestratorShape", traded: list[str]
+) -> "list[AtWork]":
+    """The strategies that share the account, each with its part of the capital."""
+    from seawall.decision.orchestrator import Orchestrator
+    from seawall.node.strategy import AtWork, Chosen, sleeves_of
+
+    groups, cadence = perception.market.groups, perception.cadence_ns
+    found = []
+    for sleeve in sleeves_of(settings.decision.strategies):
+        own = msgspec.structs.replace(shape, cap_fraction=shape.cap_fraction * sleeve.share)
+        chosen = Chosen(sleeve.named, sleeve.parameters, len(groups), cadence, shape.uncorroborated)
+        orchestrator = Orchestrator(
+            perception.catalog, groups, {}, cadence, own, traded, sleeve.name
+        )
+        found.append(AtWork(chosen, orchestrator, settings.mode == "backtest"))
+    return found
 
 
 def traded_of(settings: Settings, catalog: Catalog, deposits: Mapping[str, int]) -> list[str]:

@@ -18,6 +18,7 @@ from seawall.core.errors import SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.settings import Settings
+from seawall.execution import ACCOUNT
 from seawall.gating.reference import LEAST_ROWS
 from seawall.ingestion.replay import ReplayFeed
 from seawall.ingestion.simulated import MarketShape, SimulatedMarket
@@ -158,7 +159,7 @@ class Side:
                 asked = orchestrator.standing.get(name)
                 fresh = asked is not None and asked.ts == now
                 intents.append(int(np.sign(asked.exposure)) if asked and fresh else NO_INTENT)
-                goal = action.executor.goals.get(name)
+                goal = action.executor.goals.get((name, ACCOUNT))
                 lots.append(float(action.books.ledger.position(name)))
                 decided.append(self._share(action, name, goal.position if goal else lots[-1]))
             account = _account(action)

@@ -335,7 +335,7 @@ class Node:
             return self.action.think(seen.rows)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, int(seen.frames["ts"][0]))
-            return {}, np.full((len(seen.rows), 3), np.nan)
+            return {}, np.full((len(seen.rows), 3 * len(self.action.orchestrators)), np.nan)
 
     def _journal_gates(self) -> None:
         """What the gates have decided since the last time."""

@@ -34,6 +34,7 @@ from seawall.core.settings import Settings
 from seawall.decision.strategies import own_file
 from seawall.ingestion.tape import Tape, open_tape
 from seawall.node import assembly
+from seawall.node.strategy import sleeves_of
 from seawall.storage.journal import JournalReader
 from seawall.storage.schema import GENESIS, link
 from seawall.venues.simulated.log import Entry, Log
@@ -193,9 +194,12 @@ class Recorded:
             SettingError: they cannot be read, or name a strategy's file that is not trusted.
         """
         found = settings_of(life.started, self.folder.parent)
-        if own_file(found.decision.strategy) and not self._trusting:
+        decision = found.decision
+        names = [decision.strategy, *(each.named for each in sleeves_of(decision.strategies))]
+        files = [name for name in names if own_file(name)]
+        if files and not self._trusting:
             raise SettingError(
-                f"run {life.started.run} was decided by {found.decision.strategy}, and a replay "
+                f"run {life.started.run} was decided by {', '.join(files)}, and a replay "
                 "runs that file: look at it, then say --trust-strategy"
             )
         return found

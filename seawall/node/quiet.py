@@ -90,6 +90,7 @@ class Quiet:
             or executor.behind
             or action.compare_due
             or action.portfolio is None
+            or action.several
             or action.books.breakers.acts(BreakerAction.REDUCE)
         )
 

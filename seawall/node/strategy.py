@@ -1,25 +1,29 @@
-"""A strategy at work in the node, in place of the agents: one of its own for each asset.
+"""Strategies at work in the node, in place of the agents: one or several, each of its own for every
+asset.
 
-What it wants goes the way of all intents: deadband and hold, risk's limits, the executor. A wish
+What one wants goes the way of all intents: deadband and hold, risk's limits, the executor. A wish
 where fewer than three sources price the asset is halved, as everybody's is.
 """
 
+import math
 import traceback
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
-from seawall.decision.strategies import Strategy, kind_of, shape_of
+from seawall.decision.orchestrator import Orchestrator
+from seawall.decision.strategies import Strategy, kind_of, own_file, shape_of
 
 RULES = "rules"  # the agents and the orchestrator's blend of them: the node has them anyway
 UNCORROBORATED = int(FrameFlag.UNCORROBORATED)
 
 
-def parameters_of(given: Sequence[str]) -> dict[str, Any]:
+def parameters_of(given: Iterable[str]) -> dict[str, Any]:
     """``fast=10`` and the like as a mapping; SettingError for what is no such thing."""
     pairs = [text.partition("=") for text in given]
     for name, equals, value in pairs:
@@ -39,6 +43,70 @@ def made(named: str, parameters: Sequence[str], cadence: int) -> Strategy:
     """
     kind = kind_of(named)
     return kind.build(shape_of(kind, parameters_of(parameters)), cadence)
+
+
+class Sleeve(NamedTuple):
+    """One of several strategies, as it is written: ``NAME [share=0.5] [name=OTHER] [fast=10 …]``.
+
+    Attributes:
+        named: of the strategy, or the path of its file. name: of its sub-ledger. share: of the
+            capital that one strategy alone would have; 0: an equal part of what is left over.
+        parameters: of the strategy, ``fast=10``.
+    """
+
+    named: str
+    name: str
+    share: float
+    parameters: tuple[str, ...]
+
+
+def sleeves_of(texts: Sequence[str]) -> list[Sleeve]:
+    """The strategies that share an account; their shares add up to 1 at most.
+
+    Raises:
+        SettingError: a share that is none, shares above 1 together, or a name twice.
+    """
+    found = [_sleeve(text) for text in texts]
+    names = [sleeve.name for sleeve in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise SettingError(
+                f"decision.strategies: two are called {name}; give one of them another name, such "
+                f'as "{name} name={name}_2"'
+            )
+    taken = math.fsum(sleeve.share for sleeve in found)
+    equal = [sleeve for sleeve in found if not sleeve.share]
+    if taken > 1.0 + 1e-9 or (equal and taken > 1.0 - 1e-9):
+        raise SettingError(
+            f"decision.strategies: the shares add up to {taken:g}, which leaves nothing for the "
+            "others"
+            if equal
+            else f"decision.strategies: the shares add up to {taken:g}, above 1"
+        )
+    part = (1.0 - taken) / len(equal) if equal else 0.0
+    return [sleeve._replace(share=sleeve.share or part) for sleeve in found]
+
+
+def _sleeve(text: str) -> Sleeve:
+    words = text.split()
+    first = next((at for at, word in enumerate(words) if "=" in word), len(words))
+    named, given = " ".join(words[:first]), words[first:]
+    if not named:
+        raise SettingError(f"decision.strategies has {text!r}: begin with a strategy's name")
+    own = parameters_of(word for word in given if word.startswith(("share=", "name=")))
+    name = str(own.get("name", Path(named).stem if own_file(named) else named))
+    try:
+        share = float(own.get("share", 0.0))
+    except ValueError:
+        share = math.nan
+    if not 0.0 <= share <= 1.0 or ("share" in own and not share):
+        raise SettingError(
+            f"decision.strategies: the share of {name} is {own['share']!r}, allowed is more than 0 "
+            "to 1"
+        )
+    return Sleeve(
+        named, name, share, tuple(w for w in given if not w.startswith(("share=", "name=")))
+    )
 
 
 class Chosen:
@@ -98,3 +166,35 @@ class Chosen:
             found[at::groups, 1] = np.where(np.isnan(wanted), np.nan, -1.0)
             found[at::groups, 2] = np.where(np.isnan(wanted), np.nan, 1.0)
         return found
+
+
+class AtWork:
+    """One of several strategies: what it wants, and the orchestrator that asks for it.
+
+    One that fails is stopped: from there on it wants to hold nothing, and the others go on.
+
+    Args:
+        strict: a failure ends the run instead (backtests).
+
+    Attributes:
+        stopped: why, empty while it works. told: the journal knows.
+    """
+
+    def __init__(self, chosen: Chosen, orchestrator: Orchestrator, strict: bool) -> None:
+        self.orchestrator = orchestrator
+        self.name = orchestrator.strategy
+        self.stopped = ""
+        self.told = False
+        self._chosen = chosen
+        self._strict = strict
+
+    def strengths(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+        """As Chosen.strengths; zeros where it was stopped."""
+        if not self.stopped:
+            try:
+                return self._chosen.strengths(rows)
+            except SettingError as error:
+                if self._strict:
+                    raise
+                self.stopped = str(error)
+        return np.zeros((len(rows), 3))

@@ -3,12 +3,21 @@
 import msgspec
 
 
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What one strategy's sub-ledger came to, numeraire: PnL after fees and funding, and fills."""
+
+    pnl: float
+    fees: float
+    fills: int
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a run. Times in ns UTC of the tape; money in the numeraire.
 
     Attributes:
         refused: rows refused by admission, by reason.
         positions: instrument → quantity with its unit, what is still held.
+        strategies: what each one came to, where the account has more than one.
         breakers: what opened, as text. notes: gaps, clock skew and other things worth a line.
     """
 
@@ -34,3 +43,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     breakers: tuple[str, ...]
     notes: tuple[str, ...]
     positions: dict[str, str]
+    strategies: dict[str, Result] = {}

@@ -21,7 +21,7 @@ from seawall.node.hostile import shown
 from seawall.node.naive import NaiveModel
 from seawall.node.perception import Perception
 from seawall.node.provenance_views import points_of, robust_of, source_of
-from seawall.node.summary import Summary
+from seawall.node.summary import Result, Summary
 from seawall.storage.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -351,12 +351,32 @@ def summary_of(run: Run) -> Summary:
         breakers=tuple(f"{name}: {n} times" for name, n in action.books.tally.opened.items()),
         notes=tuple(_notes(run)),
         positions=held,
+        strategies=_results(action),
     )
+
+
+def _results(action: "Action") -> dict[str, Result]:
+    ledger, prices = action.books.ledger, action.prices
+    names = dict.fromkeys([*(each.name for each in action.several), *ledger.strategies])
+    if len(names) < 2:
+        return {}
+    earned = ledger.earned(prices.marks, prices.asset_marks)
+    return {
+        name: Result(pnl=earned[name].net, fees=earned[name].fees, fills=earned[name].trades)
+        if name in earned
+        else Result(pnl=0.0, fees=0.0, fills=0)
+        for name in names
+    }
 
 
 def _notes(run: Run) -> list[str]:
     """What is worth a line: halts, gaps, clocks, and how the books agreed with the venue's word."""
     notes = [f"not trading: {reason}" for reason in run.action.blocks()]
+    notes += [
+        f"stopped, all of it to be closed: {each.stopped}"
+        for each in run.action.several
+        if each.stopped
+    ]
     window = run.window
     notes += [
         f"gap: {name} was silent for {_span(length)} from {np.datetime64(start, 's')}"

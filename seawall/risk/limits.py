@@ -35,6 +35,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
                 raise SettingError(f"risk limit {name} is {getattr(self, name)}; it must be >= 0")
 
 
+class Stake(msgspec.Struct, frozen=True):
+    """What one of several strategies holds of an instrument, signed lots.
+
+    Attributes:
+        worst_long, worst_short: the furthest that its open orders and its approved goal can bring
+            it: worst_short <= lots <= worst_long.
+    """
+
+    lots: int
+    worst_long: int
+    worst_short: int
+
+
 class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """One instrument as risk sees it.
 
@@ -49,6 +62,9 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
             order in state UNKNOWN, ...).
         shortable: false for spot without borrowing.
         bound: most lots either way that the exact books can hold.
+        stakes: by strategy, where several share the account. An intent of one of them is about its
+            own lots; what the others may come to on the same side takes up room, and what they
+            hold on the other side gives none, since they may close it at any time.
     """
 
     asset: str
@@ -61,6 +77,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     shortable: bool = True
     bound: int = LOTS_BOUND
+    stakes: Mapping[str, Stake] = {}
 
     @property
     def known(self) -> bool:
@@ -70,7 +87,17 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def worst(self) -> int:
         """Most lots, either way, that it can come to by open orders alone."""
-        return max(self.lots, self.worst_long, -self.lots, -self.worst_short)
+        alone = max(self.lots, self.worst_long, -self.lots, -self.worst_short)
+        if not self.stakes:
+            return alone
+        return max(alone, _taken(self.stakes, 1), _taken(self.stakes, -1))
+
+    def seen_by(self, strategy: str) -> "Holding":
+        """The holding with a strategy's own lots in place of all, where it has a stake."""
+        stake = self.stakes.get(strategy)
+        if stake is None:
+            return self
+        return msgspec.structs.replace(self, lots=stake.lots)
 
 
 def approve(
@@ -166,7 +193,7 @@ class _Portfolio:
         limits: Limits,
         blocks: Sequence[str],
     ) -> None:
-        self._holdings = holdings
+        self._holdings = dict(holdings)
         self._equity = equity
         self._limits = limits
         self._worst: dict[str, float] = {}  # instrument → worst notional
@@ -194,13 +221,23 @@ class _Portfolio:
             return Refused(intent=intent, reason="the wanted exposure is not a number")
         block = self._block or _obstacle(intent.instrument, holding)
         if block:
-            return _reduced(intent, holding, block)
-        return self._sized(intent, holding)
+            return _reduced(intent, holding.seen_by(intent.strategy), block)
+        return self._sized(intent, holding.seen_by(intent.strategy))
 
     def take(self, approved: Approved) -> None:
         """Count an approved position as if all of it could fill."""
         holding = self._holdings[approved.instrument]
-        if abs(approved.position) > holding.worst:
+        stake = holding.stakes.get(approved.intent.strategy)
+        if stake is not None:
+            lots = approved.position
+            if stake.worst_short <= lots <= stake.worst_long:
+                return
+            wider = Stake(stake.lots, max(stake.worst_long, lots), min(stake.worst_short, lots))
+            stakes = {**holding.stakes, approved.intent.strategy: wider}
+            holding = msgspec.structs.replace(holding, stakes=stakes)
+            self._holdings[approved.instrument] = holding
+            self._worst[approved.instrument] = holding.worst * holding.value
+        elif abs(approved.position) > holding.worst:
             notional = abs(approved.position) * holding.value
             self._worst[approved.instrument] = max(self._worst[approved.instrument], notional)
 
@@ -234,12 +271,21 @@ class _Portfolio:
                     same += notional
         position = self._limits.position * self._equity - same
         leverage = self._limits.leverage * self._equity - gross
+        others = {n: s for n, s in holding.stakes.items() if n != intent.strategy}
+        taken = _taken(others, 1 if intent.exposure > 0.0 else -1)
         return (
-            ("position", _whole_lots(position, holding.value)),
-            ("leverage", _whole_lots(leverage, holding.value)),
-            ("exact books", holding.bound),
+            ("position", max(0, _whole_lots(position, holding.value) - taken)),
+            ("leverage", max(0, _whole_lots(leverage, holding.value) - taken)),
+            ("exact books", max(0, holding.bound - taken)),
             ("short sale", holding.bound if holding.shortable or intent.exposure > 0.0 else 0),
         )
+
+
+def _taken(stakes: Mapping[str, Stake], side: int) -> int:
+    """Most lots that strategies may come to hold long (side +1), or short (-1), together."""
+    if side > 0:
+        return sum(max(0, stake.worst_long) for stake in stakes.values())
+    return sum(max(0, -stake.worst_short) for stake in stakes.values())
 
 
 def _whole_lots(notional: float, value: float) -> int:

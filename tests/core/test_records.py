@@ -96,6 +96,10 @@ EXAMPLES: list[AnyRecord] = [
             ts=WHEN,
         ),
     ),
+    records.LotsTransferred(
+        ts=WHEN, instrument="a", giver="x", taker="y", lots=3, price=10, reason="netted"
+    ),
+    records.StrategyStopped(ts=WHEN, strategy="x", reason="it failed"),
     records.BreakerChanged(
         ts=WHEN,
         name="drawdown",
@@ -172,6 +176,8 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "run_stopped",
         "run_stopping",
         "source_judged",
+        "strategy_stopped",
+        "transfer",
     ]
 
 

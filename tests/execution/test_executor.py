@@ -28,7 +28,7 @@ from seawall.core.records import (
     OrderCreated,
     RunStarted,
 )
-from seawall.execution import ExecutionShape, Executor, Orders
+from seawall.execution import ACCOUNT, ExecutionShape, Executor, Orders
 from seawall.ledger import Ledger
 from seawall.storage import MemoryJournal, Recorder
 from tests.execution.scripted_venue import (
@@ -894,7 +894,7 @@ class AnyDay:
         after = held + order.side.sign * order.size
         assert type(order.size) is int
         assert order.size > 0
-        wanted = trading.executor.goals[name]
+        wanted = trading.executor.goals[name, ACCOUNT]
         if trading.blocked or wanted.reduce_only or order.reduce_only:
             assert abs(after) < abs(held)
             assert after * held >= 0

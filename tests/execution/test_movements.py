@@ -10,7 +10,7 @@ from seawall.core.events import Raw, Side
 from seawall.core.intents import Approved, Target, Urgency
 from seawall.core.records import Deposited, FillBooked, FundingBooked, RunStarted
 from seawall.execution import Executor, Orders
-from seawall.execution.executor import LIQUIDATION
+from seawall.execution.desk import LIQUIDATION
 from seawall.ledger import Ledger
 from seawall.storage import MemoryJournal, Recorder, recover
 from seawall.venues.simulated import SimulatedVenue
