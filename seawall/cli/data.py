@@ -32,6 +32,9 @@ Examples:
   seawall data import trades.csv --to tape/trades --symbol BTCUSDT \\
       --columns ts=time,price=px,size=qty,side=taker
       any table; --rows quotes and --rows depth for the other kinds
+  seawall data import bitstamp_btcusd_20150501_*.parquet --to tape/orders
+      a book order by order, and its trades; `seawall data levels` makes of
+      it the book of levels that a node runs on
 
 Fields of --rows trades: ts, price, size (side, id, previous, recv, symbol);
 quotes: ts, bid, bid_size, ask, ask_size (id, previous, recv, symbol);
@@ -43,6 +46,11 @@ Examples:
   seawall data inspect tape/night --json
 """
 
+LEVELS_EXAMPLES = """\b
+Examples:
+  seawall data levels tape/orders --to tape/levels
+  seawall backtest --tape tape/levels
+"""
 MERGE_EXAMPLES = """\b
 Examples:
   seawall data import a.parquet --to tape/a --venue kraken --symbol BTCUSD
@@ -69,6 +77,7 @@ class Format(StrEnum):
     AUTO = "auto"
     BINANCE = "binance"
     BARS = "bars"
+    ORDERS = "orders"
     TABLE = "table"
 
 
@@ -112,13 +121,16 @@ def import_(
         str, typer.Option(metavar="UNIT", help="auto, s, ms, us, ns or iso.")
     ] = "auto",
     tick: Annotated[
-        str, typer.Option(metavar="STEP", help="Round prices of bars to this (default: exact).")
+        str,
+        typer.Option(
+            metavar="STEP", help="Round prices of bars or orders to this (default: exact)."
+        ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn recorded market data into a tape: exact, checked, written whole or not at all."""
-    from seawall.ingestion import bars, binance, mapping, tables
+    from seawall.ingestion import bars, binance, mapping, orders, tables
     from seawall.ingestion.tape import check_target, write_tape
 
     began = time.perf_counter()
@@ -128,10 +140,15 @@ def import_(
     with progress("import", "steps") as report:
         report(0, 2)
         chosen = layout if layout is not Format.AUTO else _told(sources, named)
-        if tick and chosen is not Format.BARS:
-            raise SettingError("--tick is for bars; trades, quotes and books are kept exactly")
+        if tick and chosen not in (Format.BARS, Format.ORDERS):
+            raise SettingError(
+                "--tick is for bars and orders; trades, quotes and levels are kept exactly"
+            )
         if chosen is Format.BINANCE:
             read = binance.read_sets(sources, venue=venue, symbol=symbol, kind=kind)
+        elif chosen is Format.ORDERS:
+            files = tables.expanded(sources)
+            read = orders.read_orders(files, venue=venue, symbol=symbol, kind=kind, tick=tick)
         else:
             read_files = partial(bars.read_bars, tick=tick)
             if chosen is Format.TABLE:
@@ -153,8 +170,8 @@ def import_(
 
 
 def _told(sources: Sequence[Path], named: dict[str, str]) -> Format:
-    """The layout, by the names of the files or else by the columns of the first."""
-    from seawall.ingestion import binance, tables
+    """The layout, by the names of the files or else by their columns."""
+    from seawall.ingestion import binance, orders, tables
 
     files = tables.expanded(sources)
     if any(binance.set_of(path) for path in files):
@@ -163,6 +180,8 @@ def _told(sources: Sequence[Path], named: dict[str, str]) -> Format:
         raise DataError(
             f"{', '.join(map(str, sources))}: no table in this folder; give Parquet, feather or CSV"
         )
+    if any(orders.is_orders(tables.read_frame(path).columns) for path in files[:2]):
+        return Format.ORDERS
     names = {*tables.read_frame(files[0]).columns, *named}
     return Format.BARS if {"open", "high", "low", "close"} <= names else Format.TABLE
 
@@ -191,6 +210,27 @@ def _show_import(read: "Imported", to: Path, seconds: float, json: bool) -> None
         table.add_row(one.name, one.kind.value, one.tick, one.lot, f"{count:,}")
     _print(table, read.notes)
     typer.echo(f"{len(read.rows):,} rows in {seconds:.1f} s, on the tape {to}")
+
+
+@app.command(epilog=LEVELS_EXAMPLES)
+def levels(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A tape with orders.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The tape to make.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
+) -> None:
+    """Make books of levels of books that are told order by order."""
+    from seawall.ingestion import orders
+    from seawall.ingestion.tape import check_target, open_tape, write_blocks
+
+    check_target(to, force)
+    opened = open_tape(tape)
+    made = orders.Levels(opened.catalog)
+    with progress("levels", "rows") as report:
+        told = made.blocks(opened.blocks(), lambda done: report(done, opened.rows))
+        rows = write_blocks(to, opened.catalog, told, force=force)
+    if not made.counts:
+        typer.echo("- no book of this tape is told order by order; it was copied as it is")
+    typer.echo(f"{rows:,} rows of {opened.rows:,}, on the tape {to}")
 
 
 @app.command(epilog=MERGE_EXAMPLES)

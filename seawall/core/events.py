@@ -18,9 +18,13 @@ EVENT = np.dtype(
         ("recv_ts", "<i8"),  # ns UTC, our clock, monotone on the tape
         ("exch_ts", "<i8"),  # ns UTC, the venue's clock; a bar's open time
         ("sequence", "<i8"),  # the venue's: last update id, trade id, bar number
-        ("previous", "<i8"),  # sequence that must have come before; -1 where the venue gives none
+        # sequence that must have come before, -1 where the venue gives none; of ADD to EXECUTE the
+        # order's id (those feeds number messages one by one, so that they need no predecessor)
+        ("previous", "<i8"),
         ("price", "<i8"),  # ticks of the instrument
-        ("size", "<i8"),  # lots of the instrument; for DEPTH the NEW total at the price, 0 removes
+        # lots of the instrument; for DEPTH the NEW total at the price, 0 removes; of an order what
+        # is left of it now
+        ("size", "<i8"),
         ("instrument", "<u2"),  # index in the catalog
         ("source", "<u2"),  # index in the catalog
         ("kind", "u1"),
@@ -43,6 +47,10 @@ class EventKind(IntEnum):
     BAR_CLOSE = 8  # size is the bar's volume in lots
     DOWN = 9  # the source is gone or must be resynchronised: its books are void
     TICK = 10  # time has passed and nothing else happened (source and instrument are 0)
+    ADD = 11  # books order by order: an order has come (`previous` is its id, as in the next three)
+    MODIFY = 12  # its lots are now `size`; fewer keep the place in the queue, more lose it
+    CANCEL = 13  # it has gone
+    EXECUTE = 14  # a trade took of it and left `size`; 0: it has gone
 
 
 class Side(IntEnum):

@@ -9,6 +9,7 @@ import numpy as np
 from seawall.core.events import EventKind, Raw
 from seawall.core.instruments import Catalog
 from seawall.ingestion import inspection_kernels as kernels
+from seawall.ingestion import orders
 from seawall.ingestion.tables import length, when
 from seawall.ingestion.tape import Tape
 
@@ -56,6 +57,11 @@ class BookReport(msgspec.Struct, frozen=True, kw_only=True):
     `sequence_breaks` counts messages whose predecessor is missing, `duplicates` those whose id is
     not above the last, `crossed` depth messages after which bid >= ask, `coincidences` pairs of
     book and best bid/ask at one update id, `mismatches` those that differ in price or size.
+
+    Of a book order by order: `unknown_orders` rows about an order that does not stand,
+    `repeated_orders` orders that come while they stand, `malformed_orders` a negative size, none of
+    a new order, more after an execution than before, or no price; `orders_dropped` those beyond the
+    book's room. There `levels_dropped` and `crossed` are of the levels that follow from the orders.
     """
 
     instrument: str
@@ -72,6 +78,10 @@ class BookReport(msgspec.Struct, frozen=True, kw_only=True):
     coincidences: int
     mismatches: int
     levels_dropped: int
+    unknown_orders: int = 0
+    repeated_orders: int = 0
+    malformed_orders: int = 0
+    orders_dropped: int = 0
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,13 +127,20 @@ def inspect_rows(
     """The same over blocks in the order of the tape, wherever they come from."""
     spans = np.array([s.bar_span for s in catalog.sources] or [0], dtype=np.int64)
     scan = kernels.new_scan(catalog.book_of.astype(np.int64), spans, len(catalog.books))
+    order_books = orders.Levels(catalog)
     done = 0
     for block in blocks:
         kernels.run(scan, block, QUIET)
+        if order_books.counts or orders.has_orders(block):
+            order_books.take(block)
         done += len(block)
         if progress:
             progress(done)
-    books = tuple(_book(catalog, scan, book) for book in range(len(catalog.books)))
+    counts = order_books.counts
+    books = tuple(
+        _with_orders(_book(catalog, scan, book), counts.get(book))
+        for book in range(len(catalog.books))
+    )
     gaps = _gaps(catalog, scan)
     sources = tuple(_source(catalog, scan, index, gaps) for index in range(len(catalog.sources)))
     seen = [s for s in sources if s.rows]
@@ -174,6 +191,20 @@ def _book(catalog: Catalog, scan: kernels.Scan, book: int) -> BookReport:
         coincidences=int(state[kernels.COINCIDENCES]),
         mismatches=int(state[kernels.MISMATCHES]),
         levels_dropped=int(scan.ladders["dropped"][book]),
+    )
+
+
+def _with_orders(report: BookReport, counts: Any) -> BookReport:
+    """The report, and what COUNTS say of its orders where it is told order by order."""
+    if counts is None:
+        return report
+    return msgspec.structs.replace(
+        report,
+        crossed=report.crossed + int(counts["crossed"]),
+        unknown_orders=int(counts["unknown"]),
+        repeated_orders=int(counts["repeated"]),
+        malformed_orders=int(counts["malformed"] + counts["grown"]),
+        orders_dropped=int(counts["dropped"]),
     )
 
 
@@ -236,6 +267,10 @@ def _findings(
             (book.crossed, "messages leave the book crossed"),
             (book.mismatches, "best bid/ask messages differ from the book at the same update id"),
             (book.levels_dropped, "levels far from the touch were given up"),
+            (book.unknown_orders, "rows are about an order that does not stand"),
+            (book.repeated_orders, "orders come while they stand"),
+            (book.malformed_orders, "rows of orders have no possible size or price"),
+            (book.orders_dropped, "orders were given up, the book has no room for more"),
         ):
             if count:
                 lines.append(f"{name}: {count} {what}")

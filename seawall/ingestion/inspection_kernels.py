@@ -10,9 +10,9 @@ from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, clear, new_ladders, pu
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_CLOSE, DOWN, TICK = 1, 2, 3, 4, 5, 8, 9, 10
 BEGIN, END = 1, 2
 STREAM_DEPTH, STREAM_TRADE, STREAM_QUOTE, STREAM_BAR = 0, 1, 2, 3
-# columns of `of_book`; the last four stand for four streams each, KINDS for eleven kinds
+# columns of `of_book`; the last four stand for four streams each, KINDS for fifteen kinds
 MESSAGES, CROSSED, COINCIDENCES, MISMATCHES, FRESH, BAR_TS, BID_PRICE, BID_SIZE = range(8)
-SEQUENCE, BREAKS, DUPLICATES, KINDS, BOOK_COLUMNS = 8, 12, 16, 20, 31
+SEQUENCE, BREAKS, DUPLICATES, KINDS, BOOK_COLUMNS = 8, 12, 16, 20, 35
 # columns of `of_source`
 ROWS, FIRST, LAST, SKEW_LEAST, BAR_SPAN, SOURCE_COLUMNS = range(6)
 TOP, BEST = 0, 1  # what the book says, what the venue says
@@ -179,7 +179,7 @@ def step_message(scan: Scan, row: Any, book: int, source: int) -> None:
             state[BAR_TS] = row["recv_ts"]
     if (row["flags"] & END) != 0:
         state[MESSAGES] += 1
-        if kind == DEPTH or kind == TRADE:
+        if (kind == DEPTH or kind == TRADE) and row["exch_ts"] > 0:
             step_skew(scan.of_source[source], scan.skew[source], row["recv_ts"] - row["exch_ts"])
 
 

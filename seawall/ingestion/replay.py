@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from seawall.core.clock import MILLISECOND, SECOND, Clock
 from seawall.core.errors import DataError, SettingError
-from seawall.core.events import EventFlag, Raw, empty
+from seawall.core.events import EventFlag, EventKind, Raw, empty
 from seawall.core.instruments import Catalog
 
 LONGEST_WAIT = 50 * MILLISECOND
+ORDERS_WITHIN = 1 << 10  # rows of a block among which one of an order must be, if it has any
 
 
 class ReplayFeed:
@@ -110,6 +111,11 @@ class ReplayFeed:
             first = _first_end(block)
             self._waiting = Raw(block[first:]) if first < len(block) else None
             block = Raw(block[:first])
+        if (block["kind"][:ORDERS_WITHIN] >= EventKind.ADD).any():
+            raise DataError(
+                "replay: the tape tells its books order by order, and a node runs on levels; make "
+                "them with `seawall data levels TAPE --to FOLDER`"
+            )
         self._last = int(block["recv_ts"][-1])
         rows = np.concatenate([self._rest, block]) if len(self._rest) else block
         if self._speed is None:

@@ -44,6 +44,27 @@ def test_import_and_inspect(
     assert result.rows == 2
 
 
+def test_orders_are_imported_inspected_and_made_levels_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x_btcusd_orders.csv"
+    path.write_text(
+        "ts,order_id,action,side,price,qty\n"
+        "1000,7,created,bid,100.5,2\n2000,8,created,ask,101,1.5\n3000,7,deleted,bid,100.5,2\n"
+    )
+    orders, levels = tmp_path / "orders", tmp_path / "levels"
+    assert seawall("data", "import", path, "--to", orders) == 0
+    assert seawall("data", "inspect", orders) == 0
+    assert "2 add, 1 cancel" in capsys.readouterr().out
+    assert seawall("data", "levels", orders, "--to", levels) == 0
+    assert seawall("data", "inspect", levels) == 0
+    assert "3 depth, 1 snapshot" in capsys.readouterr().out
+    assert seawall("backtest", orders) != 0
+    assert "seawall data levels" in capsys.readouterr().err
+    assert seawall("data", "levels", levels, "--to", tmp_path / "again") == 0
+    assert "no book of this tape" in capsys.readouterr().out
+
+
 def test_json_of_an_import(
     tmp_path: Path, trades: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

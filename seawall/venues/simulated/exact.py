@@ -17,17 +17,30 @@ from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
 from seawall.core.ladder import new_ladders
 from seawall.core.money import PPM
 from seawall.core.randomness import generator
-from seawall.venues.simulated import exact_kernels
+from seawall.venues.simulated import exact_kernels, exact_orders
 from seawall.venues.simulated import exact_matching_kernels as matching
 from seawall.venues.simulated import exact_state as layout
 from seawall.venues.simulated import queue_kernels as queues
 from seawall.venues.simulated.exact_state import Venue
 
 RULES = {"shared": layout.SHARED, "partial": layout.PARTIAL, "whole": layout.WHOLE}
-MODELS = {"risk-averse": queues.RISK_AVERSE, "probabilistic": queues.PROBABILISTIC}
+MODELS = {
+    "risk-averse": queues.RISK_AVERSE,
+    "probabilistic": queues.PROBABILISTIC,
+    "order-by-order": queues.ORDER_BY_ORDER,
+}
 FAR = 4  # no order is priced further from the market than by this factor
 _LEVELS = (layout.BID_LEVEL, layout.ASK_LEVEL, layout.BID_SET, layout.ASK_SET)
-_TAKEN = (EventKind.DEPTH, EventKind.SNAPSHOT, EventKind.TRADE, EventKind.DOWN)
+_TAKEN = (
+    EventKind.DEPTH,
+    EventKind.SNAPSHOT,
+    EventKind.TRADE,
+    EventKind.DOWN,
+    EventKind.ADD,
+    EventKind.MODIFY,
+    EventKind.CANCEL,
+    EventKind.EXECUTE,
+)
 
 
 class Feed(NamedTuple):
@@ -56,6 +69,12 @@ class Feed(NamedTuple):
         """The later of the last ones."""
         return int(self.rows["ts"][:, -1].max())
 
+    @property
+    def order_by_order(self) -> bool:
+        """Whether it tells each order, so that places in the queue are known."""
+        what = self.rows[layout.EXCHANGE]["code"] & ((1 << layout.WHAT_BITS) - 1)
+        return bool((what >= layout.LEFT_BID).any())
+
 
 class ExactShape(msgspec.Struct, frozen=True, kw_only=True):
     """What kind of exchange it is.
@@ -65,7 +84,8 @@ class ExactShape(msgspec.Struct, frozen=True, kw_only=True):
         rule: ``shared``: no lot is given twice, fills are partial, our orders never meet one
             another. ``partial``: every order sees all of each trade and level, fills are partial.
             ``whole``: the same with whole fills, as hftbacktest without partial fills has it.
-        queue: ``risk-averse`` or ``probabilistic``. queue_power: of the latter, 1 to 64.
+        queue: ``risk-averse``, ``probabilistic`` or, on feeds that tell each order,
+            ``order-by-order``. queue_power: of the second, 1 to 64.
         most_fills: of one run.
         mark_every_ns: cadence of the equity curve.
     """
@@ -156,6 +176,9 @@ def feed_of(
 ) -> Feed:
     """Depth and trades of one instrument, made ready for any number of runs.
 
+    Of a book order by order the levels are those that follow from the orders, the trades those
+    that executed them; where rows carry no exchange time its clock is taken to be ours.
+
     Args:
         rows: a tape, in its order. catalog: of the tape.
         name: of the instrument, needed where there are several; its primary book is taken.
@@ -166,10 +189,16 @@ def feed_of(
         DataError: no such instrument, no depth rows, or rows received before they were sent.
     """
     instrument, wanted = _chosen(rows, catalog, name)
-    codes = _codes(wanted)
-    exchange_ts = np.where(
-        codes == layout.VOID, np.maximum.accumulate(wanted["exch_ts"]), wanted["exch_ts"]
-    )
+    by_order = bool((wanted["kind"] >= EventKind.ADD).any())
+    joined = np.zeros(0, np.int64)
+    if by_order:
+        codes, wanted, joined = exact_orders.told(wanted)
+    else:
+        codes = _codes(wanted)
+    exchange_ts = wanted["exch_ts"]
+    if by_order and exchange_ts.min() <= 0:
+        exchange_ts = wanted["recv_ts"]
+    exchange_ts = np.where(codes == layout.VOID, np.maximum.accumulate(exchange_ts), exchange_ts)
     latency = wanted["recv_ts"] - exchange_ts
     if base_latency_ns is not None:
         latency += base_latency_ns - latency.min()
@@ -178,7 +207,8 @@ def feed_of(
             f"{instrument.name}: the fastest row came {-int(latency.min())} ns before it was sent, "
             "so the clocks differ; give a base latency to set our clock by"
         )
-    codes, wanted, exchange_ts, latency = _completed(codes, wanted, exchange_ts, latency)
+    if not by_order:
+        codes, wanted, exchange_ts, latency = _completed(codes, wanted, exchange_ts, latency)
     named = np.isin(codes, _LEVELS)
     prices, rank = np.unique(wanted["price"][named], return_inverse=True)
     made = np.zeros((2, len(wanted)), layout.ROW)
@@ -187,8 +217,12 @@ def feed_of(
     ours["code"][named] += (rank + 1).astype(np.int32) << layout.WHAT_BITS
     ours["lag"] = np.minimum(latency // 1000, np.iinfo(np.int32).max)
     order = np.argsort(exchange_ts, kind="stable")
+    if by_order:
+        exact_orders.number(ours["code"], joined, order)
     made[layout.EXCHANGE] = ours[order]
     made[layout.EXCHANGE]["ts"] = exchange_ts[order]
+    if by_order:
+        exact_orders.hear_as_trades(ours["code"])
     ours["ts"] = exchange_ts + latency
     ladders = new_ladders(1)
     return Feed(instrument, made, prices, exact_kernels.touches(ladders[0], ours))
@@ -209,7 +243,7 @@ def _chosen(rows: NDArray[Any], catalog: Catalog, name: str) -> tuple[Instrument
     level = rows["kind"] == EventKind.DEPTH
     kept &= ~level | ((rows["side"] <= Side.SELL) & (rows["price"] > 0) & (rows["size"] >= 0))
     wanted = rows[kept]
-    if not (wanted["kind"] == EventKind.DEPTH).any():
+    if not np.isin(wanted["kind"], (EventKind.DEPTH, EventKind.ADD)).any():
         raise DataError(
             f"{name}: the tape has no depth rows of it; the exact venue needs a book of levels, "
             "run it with `seawall backtest` instead"
@@ -244,10 +278,15 @@ def venue_of(feed: Feed, shape: ExactShape, latency: Latency) -> Venue:
     """A fresh venue at the start of a feed; each run needs its own.
 
     Raises:
-        SettingError: a value of the shape is out of its range.
+        SettingError: a value of the shape is out of its range, or its queue needs another feed.
     """
     shape.check()
     latency.check()
+    if shape.queue == "order-by-order" and not feed.order_by_order:
+        raise SettingError(
+            f"exact venue: {feed.instrument.name} is a book of levels, in which nobody knows his "
+            "place; use the queue risk-averse or probabilistic"
+        )
     unit = feed.instrument.cash_unit
     inverse = feed.instrument.kind is Kind.INVERSE
     furthest = FAR * int(feed.prices[-1])

@@ -22,12 +22,14 @@ from seawall.venues.simulated.exact_state import (
     EATEN_LEVELS,
     EXCHANGE,
     EXECUTED,
+    LEFT_BID,
     NEVER,
     RESPONSES,
     SELL,
     SHARED,
     SOLD,
     STAGE,
+    TAKEN_BID,
     TOO_MANY_FILLS,
     TOO_MANY_MESSAGES,
     TRADED,
@@ -294,7 +296,7 @@ def rest(desk, prices, slot):
     order["resting"] = 1
     total = shown(desk["books"][EXCHANGE], prices, side, order["price"])
     total = available(desk, side, order["price"], total)
-    queues.arrive(desk["model"], desk["places"][slot], total, 0)
+    queues.arrive(desk["model"], desk["places"][slot], total, desk["next"])
     watch(desk)
 
 
@@ -370,8 +372,11 @@ def meets_us(desk, side, price):
 
 
 @njit(cache=True)
-def on_trade(desk, ts, side, price, size):
-    """Others traded against `side` of the book at a price: what of it is ours."""
+def on_trade(desk, ts, side, price, size, number):
+    """Others traded against `side` of the book at a price: what of it is ours.
+
+    `number` is the row at which the order joined that was taken of, -1 where nobody tells.
+    """
     model = desk["model"]
     shared = desk["rule"] == SHARED
     orders = desk["orders"]
@@ -384,9 +389,11 @@ def on_trade(desk, ts, side, price, size):
         if order["price"] < price if side == BUY else order["price"] > price:
             break
         if order["price"] != price:  # it went through our price
+            if number >= 0 and desk["rule"] == WHOLE:  # hftbacktest looks at that price alone
+                continue
             lots = min(order["left"], size - given) if shared else order["left"]
         else:
-            excess = queues.on_trade(model, places[slot], size - given)
+            excess = queues.on_trade(model, places[slot], size - given, number)
             lots = order["left"] if desk["rule"] == WHOLE else min(order["left"], excess)
             if excess <= 0:
                 lots = np.int64(0)
@@ -399,6 +406,15 @@ def on_trade(desk, ts, side, price, size):
     if k >= 0:
         regrown(desk, side, price, desk["eaten_levels"][k]["lots"] - size)
     sweep_filled(desk, side)
+
+
+@njit(cache=True)
+def on_order(desk, side, price, lots, number):
+    """An order of others that joined at row `number` lost lots without a trade."""
+    for k in range(desk["resting"][side]):
+        slot = desk["queue"][side, k]
+        if desk["orders"][slot]["price"] == price:
+            queues.on_order(desk["model"], desk["places"][slot], number, lots, 0)
 
 
 @njit(cache=True)
@@ -415,6 +431,8 @@ def on_complete(desk, prices, ts):
             place = desk["places"][slot]
             place["traded"] = 0
             place["ahead"] = min(place["ahead"], total)
+            if desk["model"]["kind"] == queues.ORDER_BY_ORDER:
+                place["number"] = desk["next"]  # of those in a snapshot the first stood before us
     for side in range(2):
         level = ladder["best"][side]
         while level != NO_BID and level != NO_ASK and desk["resting"][1 - side] > 0:
@@ -454,9 +472,13 @@ def on_row(desk, row):
         if desk["building"] == 1:
             return
         if what != SOLD:
-            on_trade(desk, ts, np.int64(SELL), price, size)
+            on_trade(desk, ts, np.int64(SELL), price, size, np.int64(-1))
         if what != BOUGHT:
-            on_trade(desk, ts, np.int64(BUY), price, size)
+            on_trade(desk, ts, np.int64(BUY), price, size, np.int64(-1))
+    elif what >= TAKEN_BID:
+        on_trade(desk, ts, what - TAKEN_BID, price, size, level)
+    elif what >= LEFT_BID:
+        on_order(desk, what - LEFT_BID, price, size, level)
     else:
         put(ladder, what - BID_SET, level, size)
 

@@ -14,6 +14,9 @@ from seawall.venues.simulated import queue_kernels as queues
 BUY, SELL = 0, 1
 # What a row says. A level's code is its side.
 BID_LEVEL, ASK_LEVEL, BOUGHT, SOLD, TRADED, CLEAR, BID_SET, ASK_SET, COMPLETE, VOID = range(10)
+# Of feeds order by order, in front of the row of the level: lots of one order that went without a
+# trade, and by one. In place of a level these carry the exchange's row at which the order joined.
+LEFT_BID, LEFT_ASK, TAKEN_BID, TAKEN_ASK = range(10, 14)
 SHARED, PARTIAL, WHOLE = range(3)  # the rule of liquidity
 GTC, POST_ONLY, IOC, FOK, MARKET = range(5)  # kinds of order
 NONE, NEW, CANCEL, REPLACE = range(4)  # requests
@@ -34,8 +37,11 @@ ROW = np.dtype(
     [
         ("ts", "<i8"),  # ns UTC: the exchange's clock in its rows, ours in ours
         ("price", "<i8"),  # ticks
-        ("size", "<i8"),  # lots: of a level the new total, of a trade what changed hands
-        ("code", "<i4"),  # level << WHAT_BITS | what; the level is the price's rank, from 1
+        ("size", "<i8"),  # lots: of a level the new total, of a trade or an order what went
+        (
+            "code",
+            "<i4",
+        ),  # level << WHAT_BITS | what; the level is the price's rank, from 1 (see LEFT)
         ("lag", "<i4"),  # microseconds from the exchange to us
     ]
 )

@@ -215,7 +215,7 @@ def on_trade(floor, instrument, row):
         if order["price"] == row["price"]:
             if row["side"] > SELL:
                 continue  # nobody said who took it
-            excess = queues.on_trade(market, order, row["size"] - given)
+            excess = queues.on_trade(market, order, row["size"] - given, -1)
             if excess > 0:
                 lots = min(excess, order["remaining"])
                 given += lots * market["shared"]

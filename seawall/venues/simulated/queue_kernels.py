@@ -6,7 +6,7 @@ stood before us. Places are whole lots, a share of one the nearest.
     arrive    our order joins the queue
     on_depth  the total at its price changed (books of levels)
     on_order  another's order at its price changed (books order by order)
-    on_trade  somebody took lots at its price
+    on_trade  somebody took lots at its price, of an order that is known or not
 
 Lots before us are never below 0, and after `arrive` nothing adds to them.
 """
@@ -103,7 +103,8 @@ def on_depth(model, place, before, after):
 def on_order(model, place, number, before, after):
     """The order of arrival `number` at our price went from `before` to `after` lots.
 
-    Its shrinking by a trade is to be told after that trade. An order that grows has lost its place
+    Its shrinking by a trade is to be told after that trade, and not at all where the trade named
+    it. An order that grows has lost its place
     and comes with a new number. Models of levels learn nothing from it.
     """
     if model["kind"] != ORDER_BY_ORDER or number >= place["number"] or after >= before:
@@ -115,8 +116,17 @@ def on_order(model, place, number, before, after):
 
 
 @njit(cache=True)
-def on_trade(model, place, lots):
-    """Somebody took `lots` at our price. Returns those that are left over when our turn comes."""
+def on_trade(model, place, lots, number):
+    """Somebody took `lots` at our price. Returns those that are left over when our turn comes.
+
+    `number` is the arrival number of the order that they were taken of, -1 where nobody tells. If
+    it stood behind us, all of them would have come to us first.
+    """
+    if number >= 0 and model["kind"] == ORDER_BY_ORDER:
+        if number >= place["number"]:
+            return lots
+        place["ahead"] = max(np.int64(0), place["ahead"] - lots)
+        return np.int64(0)
     eaten = min(place["ahead"], lots)
     place["ahead"] -= eaten
     place["traded"] += eaten if model["kind"] == ORDER_BY_ORDER else lots

@@ -34,7 +34,7 @@ def test_a_place_is_never_negative_and_nothing_adds_to_it(kind, power, shown, st
     for is_trade, lots in steps:
         before = int(place["ahead"])
         if is_trade:
-            left = queues.on_trade(model, place, lots)
+            left = queues.on_trade(model, place, lots, -1)
             assert left == max(0, lots - before)
         else:
             queues.on_depth(model, place, total, lots)
@@ -60,7 +60,7 @@ def test_order_by_order_the_place_is_the_sum_of_the_orders_that_were_there(order
         elif what == "trade":
             lots = data.draw(st.integers(1, 40))
             ahead = sum(size for n, size in standing.items() if n < len(orders))
-            assert queues.on_trade(model, place, lots) == max(0, lots - ahead)
+            assert queues.on_trade(model, place, lots, -1) == max(0, lots - ahead)
             for number in sorted(n for n in standing if n < len(orders)):
                 taken = min(lots, standing[number])
                 lots -= taken
@@ -83,8 +83,8 @@ def test_the_risk_averse_place_moves_by_trades_and_by_the_shown_total_alone():
     assert place["ahead"] == 100
     queues.on_depth(model, place, 110, 60)
     assert place["ahead"] == 60
-    assert queues.on_trade(model, place, 60) == 0
-    assert queues.on_trade(model, place, 1) == 1
+    assert queues.on_trade(model, place, 60, -1) == 0
+    assert queues.on_trade(model, place, 1, -1) == 1
 
 
 def test_the_probabilistic_place_by_hand():
@@ -95,7 +95,7 @@ def test_the_probabilistic_place_by_hand():
     queues.on_depth(model, place, 40, 32)
     assert place["ahead"] == 24
     # a trade is not taken off twice: once by the trade, once by the book that shows it
-    assert queues.on_trade(model, place, 4) == 0
+    assert queues.on_trade(model, place, 4, -1) == 0
     queues.on_depth(model, place, 32, 28)
     assert place["ahead"] == 20
 
