@@ -212,12 +212,12 @@ def one_of_ours(feed: Feed, one: Run, rule: str) -> ExactRun:
 
 def shape_of(one: Run, rule: str) -> ExactShape:
     """The venue of a run."""
-    known = one["queue"] == "risk-averse"
+    known = one["queue"] in ("risk-averse", "order-by-order")
     return ExactShape(
         maker_fee_ppm=0,
         taker_fee_ppm=0,
         rule=rule,
-        queue="risk-averse" if known else "probabilistic",
+        queue=one["queue"] if known else "probabilistic",
         queue_power=3 if known else int(one["queue"]),
     )
 

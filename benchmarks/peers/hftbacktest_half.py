@@ -174,6 +174,8 @@ def built(events, tape, run):
     )
     if run["queue"] == "risk-averse":
         asset = asset.risk_adverse_queue_model()
+    elif run["queue"] == "order-by-order":
+        asset = asset.l3_fifo_queue_model()
     else:
         asset = asset.power_prob_queue_model(float(run["queue"]))
     if run["depth"] == "roi":
