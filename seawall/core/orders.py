@@ -15,6 +15,8 @@ class OrderType(StrEnum):
     STOP = "stop"  # waits for its trigger, then a market order
     STOP_LIMIT = "stop_limit"  # waits for its trigger, then a limit order
     TRAILING_STOP = "trailing_stop"  # a stop whose trigger follows the market; then a market order
+    TAKE_PROFIT = "take_profit"  # as a stop, but its trigger lies on the side of a gain
+    TAKE_PROFIT_LIMIT = "take_profit_limit"
 
     @property
     def waits(self) -> bool:
@@ -24,7 +26,12 @@ class OrderType(StrEnum):
     @property
     def priced(self) -> bool:
         """The order has a limit price."""
-        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+
+    @property
+    def gains(self) -> bool:
+        """Its trigger is met by a move in the order's favour: a sell's from below."""
+        return self in (OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
 
 
 class Purpose(StrEnum):
@@ -39,7 +46,15 @@ class Purpose(StrEnum):
 
 
 PROTECTIVE = frozenset({Purpose.STOP, Purpose.PROFIT})
-_WAITING = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+_WAITING = frozenset(
+    {
+        OrderType.STOP,
+        OrderType.STOP_LIMIT,
+        OrderType.TRAILING_STOP,
+        OrderType.TAKE_PROFIT,
+        OrderType.TAKE_PROFIT_LIMIT,
+    }
+)
 
 
 class TriggerBy(StrEnum):
@@ -100,6 +115,8 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """What a waiting order waits for: a buy until the price is at or above it, a sell at or below.
+
+    The two that take a profit wait the other way round: a buy for a price at or below.
 
     Attributes:
         price: ticks, the stop price. Of a TRAILING_STOP the activation price: it follows the market

@@ -271,8 +271,8 @@ class Desk:
         price = self.watched_price(working)
         if order.trigger is None or order.type is OrderType.TRAILING_STOP or not price:
             return ""
-        buys = order.side is Side.BUY
-        met = price >= order.trigger.price if buys else price <= order.trigger.price
+        above = (order.side is Side.BUY) != order.type.gains
+        met = price >= order.trigger.price if above else price <= order.trigger.price
         return "it would trigger at once" if met else ""
 
     def wait(self, working: Working, size: int) -> None:
@@ -291,6 +291,7 @@ class Desk:
         stop["activation"] = trigger.price if trails else 0
         stop["extreme"] = 0
         stop["trail"], stop["trail_ppm"] = trigger.trail, trigger.trail_ppm
+        stop["gains"] = int(order.type.gains)
         if watched is not None:
             stop["activation"] = watched.activation
             stop["extreme"] = watched.extreme

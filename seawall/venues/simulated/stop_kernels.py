@@ -1,7 +1,8 @@
 """When a stop order of ours is triggered, and where the trigger of a trailing one stands.
 
 A sell waits for a price at or below its trigger, a buy for one at or above. The trigger of a
-trailing stop follows the best price seen and never goes back.
+trailing stop follows the best price seen and never goes back. One that takes a profit waits the
+other way round.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ STOP = np.dtype(
         ("extreme", "<i8"),  # ticks, the best price that it has seen since; 0: none
         ("trail", "<i8"),  # ticks behind the extreme,
         ("trail_ppm", "<i8"),  # or millionths of it; both 0: it does not trail
+        ("gains", "<i8"),  # 1: the trigger lies on the side of a gain
     ]
 )
 
@@ -56,7 +58,8 @@ def meets(stop, price):
     """Whether a price is at or beyond the trigger."""
     if stop["trigger"] <= 0:
         return False
-    return price <= stop["trigger"] if stop["side"] == SELL else price >= stop["trigger"]
+    below = (stop["side"] == SELL) != (stop["gains"] == 1)
+    return price <= stop["trigger"] if below else price >= stop["trigger"]
 
 
 @njit(cache=True)
@@ -67,10 +70,11 @@ def on_bar(stop, market, close):
     met before it moves, and a moved one only if the close lies beyond it. A gap fires at the open.
     """
     sells = stop["side"] == SELL
+    below = sells != (stop["gains"] == 1)
     first = market["open"]
-    against = market["low"] if sells else market["high"]
-    if stop["activation"] == 0 and meets(stop, against):
-        return min(stop["trigger"], first) if sells else max(stop["trigger"], first)
+    reached = market["low"] if below else market["high"]
+    if stop["activation"] == 0 and meets(stop, reached):
+        return min(stop["trigger"], first) if below else max(stop["trigger"], first)
     follow(stop, market["high"] if sells else market["low"])
     trails = stop["trail"] > 0 or stop["trail_ppm"] > 0
     if trails and stop["activation"] == 0 and meets(stop, close):

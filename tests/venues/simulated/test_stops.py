@@ -70,6 +70,36 @@ def test_a_stop_waits_out_of_the_book_and_becomes_a_market_order() -> None:
     assert story.engine.positions() == {}
 
 
+def target(
+    name: str, side: Side, size: int, at: int, limit: int | None = None, **more: Any
+) -> Order:
+    """A take-profit order, with a limit price where there is one."""
+    kind = OrderType.TAKE_PROFIT if limit is None else OrderType.TAKE_PROFIT_LIMIT
+    return msgspec.structs.replace(stop(name, side, size, at, limit, **more), type=kind)
+
+
+def test_a_target_is_met_by_a_move_in_its_favour_alone() -> None:
+    story = Story().ask(order("in", BUY, 4), target("out", SELL, 4, 103))
+    story.see(trade(10, SELL, 98, 1), trade(11, BUY, 102, 1))
+    assert story.state("out")[0] is S.NEW
+    story.see(depth(20, SELL, 102, 0), depth(21, BUY, 102, 7), trade(22, BUY, 103, 1))
+    assert story.fills()[1:] == [("out", 102, 4, False)]
+    story = Story().ask(target("a", BUY, 3, 97))
+    story.see(trade(10, BUY, 98, 1))
+    assert story.state("a")[0] is S.NEW
+    story.see(trade(20, SELL, 97, 1))
+    assert story.state("a")[:2] == (S.FILLED, 3)
+
+
+def test_a_target_that_is_met_already_is_rejected_and_one_with_a_limit_keeps_it() -> None:
+    story = Story().see(trade(5, BUY, 102, 1)).ask(target("late", SELL, 4, 102))
+    assert story.state("late") == (S.REJECTED, 0, "it would trigger at once")
+    story = Story().ask(order("in", BUY, 4), target("out", SELL, 4, 103, 105))
+    story.see(trade(20, BUY, 103, 1))
+    assert story.state("out")[:2] == (S.NEW, 0)
+    assert len(story.fills()) == 1
+
+
 def test_a_buy_stop_is_met_from_below() -> None:
     story = Story().ask(stop("a", BUY, 9, 103))
     story.see(trade(10, BUY, 102, 1), depth(11, SELL, 102, 6))
