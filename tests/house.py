@@ -16,6 +16,7 @@ LAYERS = (
     ("core",),
     ("venues",),
     ("ingestion",),
+    ("exchange",),
     ("admission",),
     ("market",),
     ("estimation",),
@@ -97,6 +98,8 @@ PORTS = (
     ("seawall/venues/ccxt/*", NETWORK, "real exchanges, in a thread of their own"),
     ("seawall/venues/simulated/server.py", NETWORK, "the simulated venue behind a socket"),
     ("seawall/venues/simulated/client.py", NETWORK, "speaks to that socket"),
+    ("seawall/exchange/server.py", NETWORK, "the practice exchange on this machine"),
+    ("seawall/exchange/sockets.py", NETWORK, "its WebSockets"),
     ("seawall/api/*", (*NETWORK, "time"), "the web server, in a thread of its own"),
     ("seawall/cli/*", (*ENVIRONMENT, "time.monotonic", "time.perf_counter"), "the edge"),
     ("seawall/cli/provenance.py", ("httpx",), "asks a running node, on this machine by default"),
@@ -114,7 +117,7 @@ LONGEST_FILE = 600
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "managers"}
 QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "JoinableQueue")
 # Beside the path: whatever waits here must have an end, or a slow reader eats the memory.
-BOUNDED = ("api", "bus", "ingestion", "monitoring", "storage", "venues")
+BOUNDED = ("api", "bus", "exchange", "ingestion", "monitoring", "storage", "venues")
 
 Call = tuple[int, str, ast.Call]
 

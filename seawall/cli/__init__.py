@@ -43,6 +43,7 @@ Exit codes:
 Start here:
   seawall run                       trade on paper, dashboard on port 8000
   seawall backtest TAPE             what would have come of a recorded market
+  seawall exchange                  a practice exchange for any bot
   seawall COMMAND --help            examples for each command
 """
 
@@ -55,6 +56,7 @@ def application() -> typer.Typer:
         calibrate,
         data,
         doctor,
+        exchange,
         keys,
         new,
         parity,
@@ -81,6 +83,7 @@ def application() -> typer.Typer:
     app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.command(epilog=exchange.EXAMPLES)(exchange.exchange)
     app.add_typer(keys.app, name="keys")
     app.add_typer(new.app, name="new")
     app.command(epilog=parity.EXAMPLES)(parity.parity)

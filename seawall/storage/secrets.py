@@ -97,6 +97,11 @@ def ensure_operator_token(secrets: FileSecrets) -> str:
     return secrets.ensure(OPERATOR_TOKEN, lambda: randomness.token_urlsafe(TOKEN_BYTES))
 
 
+def new_tokens(count: int) -> tuple[str, ...]:
+    """Random and unguessable: letters and digits, 256 bits each."""
+    return tuple(randomness.token_hex(TOKEN_BYTES) for _ in range(count))
+
+
 class LayeredSecrets:
     """Several places in turn: the first that has a secret is asked no further."""
 

@@ -1,0 +1,227 @@
+"""The practice exchange itself: markets, accounts and time, without a word of the network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seawall.core.clock import MILLISECOND, SECOND, Clock
+from seawall.core.errors import StoreError
+from seawall.core.events import Raw
+from seawall.exchange.account import Account
+from seawall.exchange.listing import Listing, Market, listings, traded
+from seawall.exchange.market import Book, Diff, PublicMarket, Trade
+from seawall.exchange.pace import Endless, Pace, Recorded, moved
+from seawall.exchange.terms import Terms
+from seawall.exchange.wallet import Event, Wallet
+from seawall.ingestion.tape import Tape
+
+PLACE = "place.json"
+PLACE_EVERY = SECOND
+QUOTE = "USDT"
+
+Heard = Callable[[Account, Market, list[Event]], None]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a run had come. position: ns UTC on the tape. prices: base → last mark."""
+
+    position: int
+    prices: dict[str, float]
+
+
+class Exchange:
+    """Everything behind the protocol.
+
+    Args:
+        folder: where accounts and the place on the tape are kept; a start goes on from there.
+        accounts: their names. tape: None: the simulated market.
+        speed: seconds of the tape in a second.
+        skip: seconds of the tape that are past at the first start.
+        seed: of the simulated market.
+
+    Raises:
+        StoreError: the folder is unusable, or is another market's. DataError: so is the tape.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        accounts: tuple[str, ...],
+        clock: Clock,
+        terms: Terms,
+        tape: Tape | None = None,
+        speed: float = 1.0,
+        skip: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.terms = terms.check()
+        self.clock = clock
+        self.heard: Heard = lambda account, market, events: None
+        self.traded: Callable[[Book, Trade], None] = lambda book, trade: None
+        self.changed: Callable[[Book, Diff], None] = lambda book, diff: None
+        self._folder = folder
+        place = self._read_place()
+        self.pace, past = self._open_pace(tape, place, speed, skip, seed)
+        catalog = self._catalog
+        start = clock.now()
+        self.opened = start
+        self.ahead = 0  # ns by which the time that is told differs, where that was asked for
+        self._noted = start
+        self.markets: dict[Market, PublicMarket] = {}
+        self.listed: dict[Market, dict[str, Listing]] = {}
+        catalogs = {}
+        for market in Market:
+            found = listings(catalog, market, QUOTE)
+            catalogs[market] = traded(catalog, found)
+            self.listed[market] = {each.symbol: each for each in found}
+            self.markets[market] = PublicMarket(catalogs[market], found, start, self._on_trade)
+            for rows in past:
+                self.markets[market].observe(moved(rows, self.pace.position, start, speed))
+        self.accounts: dict[str, Account] = {}
+        try:
+            for name in accounts:
+                self.accounts[name] = self._open_account(name, catalogs, start)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_pace(
+        self, tape: Tape | None, place: Place | None, speed: float, skip: float, seed: int
+    ) -> tuple[Pace, list[Raw]]:
+        if tape is None:
+            start = self.clock.now()
+            endless = Endless(seed, start, place.prices if place else None)
+            self._catalog = endless.catalog
+            return Pace(endless, self.clock, start, speed), []
+        recorded = Recorded(tape, place.position if place else -1, int(skip * SECOND))
+        self._catalog = recorded.catalog
+        return Pace(recorded, self.clock, recorded.position, speed), recorded.past
+
+    def _open_account(self, name: str, catalogs: dict[Market, Any], start: int) -> Account:
+        folder = self._folder / name
+        wallets = {}
+        for market in Market:
+            listed = list(self.listed[market].values())
+            shape = self.terms.shape(market, [each.instrument.name for each in listed], start)
+            wallets[market] = Wallet(
+                market,
+                catalogs[market],
+                listed,
+                shape,
+                folder / f"{market.value}.log",
+                self.terms.strict_client_ids,
+            )
+            books = self.markets[market].rows_of_books(start)
+            wallets[market].void(books, start)
+        return Account(name, folder, wallets, self.terms.leverage)
+
+    def close(self) -> None:
+        """Let go of all logs."""
+        self._note()
+        for account in self.accounts.values():
+            account.close()
+
+    # --- time ---
+
+    def now_ms(self) -> int:
+        """The exchange's time, as it tells it."""
+        return (self.clock.now() + self.ahead) // MILLISECOND
+
+    def pump(self) -> None:
+        """Let the market come up to now.
+
+        Raises:
+            StoreError: a log cannot be written; the exchange must stop.
+        """
+        rows = self.pace.read()
+        now = self.clock.now()
+        for market, public in self.markets.items():
+            public.observe(rows)
+            for account in self.accounts.values():
+                account.wallets[market].observe(rows, now)
+                self.tell(account, market)
+        self._switch_off(now // MILLISECOND)
+        if now - self._noted > PLACE_EVERY:
+            self._noted = now
+            self._note()
+
+    def _switch_off(self, now: int) -> None:
+        """Dead-man's switches whose time has come cancel the orders of their symbol."""
+        for account in self.accounts.values():
+            due = [name for name, when in account.choices.countdown.items() if when <= now]
+            for symbol in due:
+                for record in account.usdm.open_of(symbol):
+                    account.usdm.cancel(record, self.clock.now())
+                del account.choices.countdown[symbol]
+                account.keep()
+                self.tell(account, Market.USDM)
+
+    def commit(self, book: Book) -> None:
+        """Give a book's changes an update id and tell them."""
+        diff = book.commit()
+        if diff is not None:
+            self.changed(book, diff)
+
+    def tell(self, account: Account, market: Market) -> None:
+        """Tell what has happened to an account."""
+        events = account.wallets[market].take_events()
+        if events:
+            self._join(account, market, events)
+            self.heard(account, market, events)
+
+    def _join(self, account: Account, market: Market, events: list[Event]) -> None:
+        """What an account took is gone from the public book, and is a public trade."""
+        public = self.markets[market]
+        for event in events:
+            execution = event.execution
+            if execution is None or execution.fill.maker:
+                continue
+            fill = execution.fill
+            listing = account.wallets[market].listing_of(fill.instrument)
+            book = public.books[listing.symbol]
+            buys = fill.side.sign > 0
+            book.take(1 if buys else 0, fill.price, fill.size)
+            trade = book.add_trade(fill.ts, fill.price, fill.size, buys)
+            self.traded(book, trade)
+        for symbol in {event.record.listing.symbol for event in events if event.record}:
+            self._show_resting(public.books[symbol], market)
+
+    def _show_resting(self, book: Book, market: Market) -> None:
+        """Show what all accounts rest in a book."""
+        total: dict[tuple[int, int], int] = {}
+        for account in self.accounts.values():
+            for record in account.wallets[market].open_of(book.listing.symbol):
+                if not record.waits and record.order.price is not None:
+                    key = int(record.order.side), record.order.price
+                    total[key] = total.get(key, 0) + record.left
+        book.resting = total
+
+    def _on_trade(self, book: Book, trade: Trade) -> None:
+        self.traded(book, trade)
+
+    # --- the place on the tape ---
+
+    def _read_place(self) -> Place | None:
+        path = self._folder / PLACE
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return msgspec.json.decode(path.read_bytes(), type=Place) if path.exists() else None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); remove it") from None
+
+    def _note(self) -> None:
+        """Write where the tape has come; who starts again goes on from there."""
+        prices = {}
+        for book in self.markets[Market.SPOT].books.values():
+            if book.mark:
+                price = book.mark * book.listing.instrument.tick_float
+                prices[book.listing.instrument.base] = price
+        path = self._folder / PLACE
+        temporary = path.with_suffix(".tmp")
+        try:
+            temporary.write_bytes(msgspec.json.encode(Place(self.pace.position, prices)))
+            temporary.replace(path)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written ({error.strerror})") from None
