@@ -35,7 +35,12 @@ class Gateway(Protocol):
 
     def cancel(self, instrument: str, client_id: str) -> None: ...
 
-    def replace(self, client_id: str, order: Order) -> None: ...
+    def replace(self, client_id: str, order: Order) -> None:
+        """Put `order` in the place of one that is open, or reject it where that is open no more.
+
+        What the old one has filled beyond `order.carried` by then comes off the new one's size.
+        """
+        ...
 
 
 class Account(Protocol):

@@ -43,6 +43,8 @@ class ExecutionShape(msgspec.Struct, frozen=True, kw_only=True):
         accept_ns: the venue must refuse a request that reaches it later than this.
         answer_ns: without an answer for longer, an order is UNKNOWN.
         query_ns: between two questions about an UNKNOWN order.
+        recheck_ns: a resting order of which nothing was heard for so long is asked about, since its
+            end may not have reached us.
         reprice_ns: between two amendments of one resting order.
     """
 
@@ -52,6 +54,7 @@ class ExecutionShape(msgspec.Struct, frozen=True, kw_only=True):
     query_ns: int = SECOND
     margin_ns: int = 500 * MILLISECOND
     reprice_ns: int = SECOND
+    recheck_ns: int = 60 * SECOND
 
 
 def errand_of(order: Order) -> Errand:
@@ -214,6 +217,7 @@ class Desk:
         """One report; what our books hold already is passed over. Raises VenueUnreachableError."""
         if report.sequence > self._heard + 1:
             self.sync_fills(now)  # others are missing before it, and fills may be among them
+            self._missed.update(self.orders.open)  # or the end of an order
         self._heard = max(self._heard, report.sequence)
         if isinstance(report, Fill | Funding):
             self._book(report, now)
@@ -282,6 +286,10 @@ class Desk:
             waiting = entry.state in (OrderState.SENT, *PENDING)
             if waiting and now - entry.changed > self.shape.answer_ns:
                 self._change(entry.order.client_id, OrderState.UNKNOWN, now, "no answer")
+            elif entry.state in RESTING:
+                last = max(entry.changed, self._asked.get(entry.order.client_id, 0))
+                if now - last > self.shape.recheck_ns:
+                    self._missed.add(entry.order.client_id)
         for client_id in self.doubtful:
             if client_id in self.orders.open:  # an answer about another may have finished it
                 self._ask(self.orders.open[client_id], now)

@@ -119,6 +119,7 @@ class Goals:
             if desk.silent:
                 return
             if self._busy(key):
+                self._reprice(key, goal, touches.get(goal.instrument), now, blocked)
                 continue
             delta = self._delta(key, goal, blocked)
             touch = touches.get(goal.instrument)
@@ -179,6 +180,26 @@ class Goals:
                 wrong = wrong or hurry or not reduces(change, self.wanted(goal) - position)
             if wrong:
                 self._desk.cancel(entry, now)
+
+    def _reprice(
+        self, key: Key, goal: Approved, touch: Touch | None, now: int, blocked: bool
+    ) -> None:
+        """Let a passive order that rests follow the touch, and what its goal lacks."""
+        if touch is None or goal.intent.urgency is not Urgency.PASSIVE:
+            return
+        desk, delta = self._desk, self._delta(key, goal, blocked)
+        entries = [e for e in desk.orders.of(key[0]) if self._leads(e, key[1])]
+        errand = (goal.instrument, goal.intent.strategy, Purpose.GOAL)
+        if len(entries) != 1 or not delta or desk.waits(errand, now):
+            return
+        (entry,) = entries
+        due = self._pace(goal, delta, touch, now)
+        price = touch[0 if due.lots > 0 else 1] if due.price is None else due.price
+        same = (price, abs(due.lots)) == (entry.order.price, entry.remaining)
+        turns = due.lots * entry.order.side.sign <= 0
+        early = now - entry.changed < desk.shape.reprice_ns
+        if entry.state in RESTING and not (same or turns or early):
+            desk.amend(entry, now, abs(due.lots), price)
 
     def _order(self, key: Key, goal: Approved, due: Due, touch: Touch) -> Order:
         instrument = self._instruments[goal.instrument]

@@ -41,8 +41,9 @@ class Faults:
     ns later. lose_answer: no answer, but it was accepted. lose_cancel: a cancel is answered and
     nothing happens. lose_cancel_answer: it happens and is not answered. hold_reports: reports wait.
     repeat: they come twice, and those of the last time again. scramble: newest first, the oldest of
-    them one time later. lag_fills: asked for fills it knows of none yet. deaf: questions are not
-    answered. dead: nothing is.
+    them one time later. drop: of those that are told, every second one never comes.
+    keep: an amendment arrives and is refused, what it was to replace stays. lag_fills: asked for
+    fills it knows of none yet. deaf: questions are not answered. dead: nothing is.
     """
 
     refuse: str = ""
@@ -55,6 +56,8 @@ class Faults:
     hold_reports: bool = False
     repeat: bool = False
     scramble: bool = False
+    drop: bool = False
+    keep: bool = False
     lag_fills: bool = False
     deaf: bool = False
     dead: bool = False
@@ -68,10 +71,11 @@ class Standing:
     state: OrderState
     filled: int = 0
     told: int = 0  # the last report's sequence
+    forgone: int = 0  # lots that the order before it took while this one was on its way
 
     @property
     def left(self) -> int:
-        return self.order.size - self.filled
+        return self.order.size - self.forgone - self.filled
 
 
 @dataclass
@@ -104,7 +108,7 @@ class ScriptedVenue:
         self._signs: dict[str, int] = {}
         self._queue: list[Report] = []
         self._again: list[Report] = []
-        self._late: list[tuple[int, Order]] = []
+        self._late: list[tuple[int, Order, str]] = []
 
     gateway = account = stream = property(lambda self: self)
 
@@ -120,7 +124,7 @@ class ScriptedVenue:
         if self.faults.lose_request:
             raise VenueUnreachableError("no answer")
         if self.faults.slow_request:
-            self._late.append((self.now + self.faults.slow_request, order))
+            self._late.append((self.now + self.faults.slow_request, order, ""))
             raise VenueUnreachableError("no answer")
         self._arrive(order)
         if self.faults.lose_answer:
@@ -140,7 +144,20 @@ class ScriptedVenue:
             raise VenueUnreachableError("no answer")
 
     def replace(self, client_id: str, order: Order) -> None:
-        raise OrderRefusedError("replacing is not offered here")
+        self.watch(order)
+        assert order.client_id not in self.requested, f"{order.client_id} is sent a second time"
+        self.requested.append(order.client_id)
+        self._must_live()
+        if self.faults.refuse:
+            raise OrderRefusedError(self.faults.refuse)
+        if self.faults.lose_request:
+            raise VenueUnreachableError("no answer")
+        if self.faults.slow_request:
+            self._late.append((self.now + self.faults.slow_request, order, client_id))
+            raise VenueUnreachableError("no answer")
+        self._take_place(client_id, order)
+        if self.faults.lose_answer:
+            raise VenueUnreachableError("no answer")
 
     # --- Account ---
 
@@ -176,6 +193,8 @@ class ScriptedVenue:
         if self.faults.scramble and told:
             self._queue = told[:1]
             told = told[:0:-1]
+        if self.faults.drop:
+            told = told[::2]
         if self.faults.repeat:
             told, self._again = [*self._again, *(r for r in told for _ in range(2))], told
         return told
@@ -199,10 +218,13 @@ class ScriptedVenue:
     def pass_to(self, now: int) -> None:
         """Time goes on; requests that were under way arrive."""
         self.now = now
-        due = [order for ts, order in self._late if ts <= now]
-        self._late = [(ts, order) for ts, order in self._late if ts > now]
-        for order in due:
-            self._arrive(order)
+        due = [late for late in self._late if late[0] <= now]
+        self._late = [late for late in self._late if late[0] > now]
+        for _, order, before in due:
+            if before:
+                self._take_place(before, order)
+            else:
+                self._arrive(order)
 
     def trade(self, client_id: str, lots: int) -> None:
         """Somebody takes our resting order."""
@@ -229,14 +251,32 @@ class ScriptedVenue:
         if self.faults.deaf:
             raise VenueUnreachableError("no answer to the question")
 
-    def _arrive(self, order: Order) -> None:
-        held = self.standing[order.client_id] = Standing(order, OrderState.SENT)
+    def _take_place(self, client_id: str, order: Order) -> None:
+        """An amendment arrives: the old order goes, unless it has gone before."""
+        old = self.standing.get(client_id)
+        late = order.accept_until and self.now > order.accept_until
+        if old is None or old.state.final or self.faults.keep or late:
+            self._tell(self._stand(order), OrderState.REJECTED, "what it amends is not to be had")
+            return
+        self._tell(old, OrderState.CANCELED, f"replaced by {order.client_id}")
+        forgone = old.filled - order.carried
+        if forgone >= order.size:
+            self._tell(self._stand(order), OrderState.REJECTED, "the order before it took it all")
+        else:
+            self._arrive(order, forgone)
+
+    def _stand(self, order: Order) -> Standing:
+        return self.standing.setdefault(order.client_id, Standing(order, OrderState.SENT))
+
+    def _arrive(self, order: Order, forgone: int = 0) -> None:
+        held = self._stand(order)
+        held.forgone = forgone
         bid, ask = self.touches[order.instrument]
         buys = order.side is Side.BUY
         price = order.price if order.price is not None else (ask if buys else bid)
         crosses = price >= ask if buys else price <= bid
         reducible = max(0, -self.lots(order.instrument) * order.side.sign)
-        size = min(order.size, reducible) if order.reduce_only else order.size
+        size = min(held.left, reducible) if order.reduce_only else held.left
         reason = self.faults.reject
         if order.accept_until and self.now > order.accept_until:
             reason = "too late"

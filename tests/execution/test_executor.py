@@ -833,6 +833,8 @@ FAULTS = st.builds(
     hold_reports=st.booleans(),
     repeat=st.booleans(),
     scramble=st.booleans(),
+    drop=st.booleans(),
+    keep=st.booleans(),
     deaf=st.sampled_from([False, False, True]),
     dead=st.sampled_from([False, False, False, True]),
 )
@@ -887,10 +889,14 @@ class AnyDay:
         trading, name = self.trading, order.instrument
         entry = trading.orders.open[order.client_id]
         assert (entry.order, entry.state) == (order, S.SENT)
-        assert trading.orders.of(name) == [entry]
-        assert trading.venue.live(name) == []
-        held = trading.venue.lots(name)
-        assert trading.ledger.position(name) == held
+        amended = [e for e in trading.orders.of(name) if e is not entry]
+        assert all(
+            (e.order.client_id, e.state) == (order.replaces, S.PENDING_REPLACE) for e in amended
+        )
+        assert len(amended) <= 1
+        assert amended or trading.venue.live(name) == []
+        held = trading.ledger.position(name)
+        assert amended or held == trading.venue.lots(name)
         after = held + order.side.sign * order.size
         assert type(order.size) is int
         assert order.size > 0
@@ -937,7 +943,9 @@ class AnyDay:
         trading.ledger.conservation()
         assert trading.booked == trading.venue.trades[: len(trading.booked)]
         for name in INSTRUMENTS:
-            assert len(trading.orders.of(name)) <= 1
+            *_, last = [None, *trading.orders.of(name)]
+            amended = {e.order.client_id for e in trading.orders.of(name) if e is not last}
+            assert amended <= {last and last.order.replaces}
             assert len(trading.venue.live(name)) <= 1
         assert trading.ledger.position(SPOT.name) >= 0
 
@@ -946,7 +954,7 @@ class AnyDay:
         trading = self.trading
         trading.venue.faults = Faults()
         trading.executor.goals.clear()
-        for _ in range(40):
+        for _ in range(80):
             trading.step()
             for entry in list(trading.orders.open.values()):  # protection stays until it is told
                 if entry.state in RESTING:

@@ -28,6 +28,7 @@ class Working:
         slot: in the kernels' arrays, -1 while it does not rest.
         waits: for its trigger. triggered: it waited, and waits no more.
         watched: what the log has of its waiting, if anything.
+        forgone: lots of an amendment that the order before it filled while it was on its way.
         report: the last one.
     """
 
@@ -42,6 +43,12 @@ class Working:
     waits: bool = False
     triggered: bool = False
     watched: Watched | None = None
+    forgone: int = 0
+
+    @property
+    def left(self) -> int:
+        """Lots that can still fill."""
+        return self.order.size - self.forgone - self.filled
 
     @property
     def rank(self) -> tuple[int, int, int]:
@@ -122,7 +129,7 @@ class Desk:
         total = [0, 0]
         for working in self._queues[index]:
             if not working.order.reduce_only:
-                total[working.order.side] += working.order.size - working.filled
+                total[working.order.side] += working.left
         return total
 
     def touch(self, index: int) -> tuple[int, int]:

@@ -71,9 +71,18 @@ class Engine:
         self.now = self.matching.said
         self.last_arrival = keeping.last_arrival
         for request in open_requests:
+            self._deduct(request)
             if resumed(self.matching, request):
                 self._send(request)
         keeping.opened()
+
+    def _deduct(self, request: Requested) -> None:
+        """After a restart: what the order before an amendment had filled when it was replaced."""
+        old = self._report_of(request.client_id) if request.action == "replace" else None
+        if old is None or request.order is None or not old.state.final:
+            return
+        new = self.matching.orders[request.order.client_id]
+        new.forgone = max(0, old.filled - request.order.carried)
 
     @property
     def desk(self) -> Desk:
@@ -115,8 +124,9 @@ class Engine:
     def replace(self, client_id: str, order: Order, ts: int) -> None:
         """Accept a wish to cancel an order and, if it was still open, to place another for it.
 
-        The new order stands for itself: its size does not count what the old one had filled. When
-        the new one is rejected on arrival the old one stays cancelled.
+        What the old one has filled beyond the new one's `carried` is taken off its size; where
+        nothing is left it is rejected. When the new one is rejected on arrival the old one stays
+        cancelled.
 
         Raises:
             OrderRefusedError: there never was such an order, or the new one is unfit.
@@ -271,7 +281,11 @@ class Engine:
                 matching.finish(new, OrderState.REJECTED, ts, reason)
                 return
             matching.finish(old, OrderState.CANCELED, ts, f"replaced by {new.order.client_id}")
-            matching.arrive(new, ts)
+            new.forgone = max(0, old.filled - new.order.carried)
+            if new.left > 0:
+                matching.arrive(new, ts)
+            else:
+                matching.finish(new, OrderState.REJECTED, ts, "the order before it took it all")
 
     # --- requests ---
 

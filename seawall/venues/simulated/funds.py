@@ -58,7 +58,7 @@ def _locked(desk: Desk, shape: VenueShape, asset: str) -> int:
         instrument = desk.instruments[other.index]
         if instrument.kind is not Kind.SPOT:
             continue
-        left = other.order.size - other.filled
+        left = other.left
         if other.order.side is Side.SELL and instrument.base == asset:
             total += left * instrument.base_unit
         elif other.order.side is Side.BUY and instrument.settle_asset == asset:

@@ -225,7 +225,7 @@ class Matching:
 
     def open_size(self, working: Working) -> int:
         """Lots that an order may still fill."""
-        left = working.order.size - working.filled
+        left = working.left
         return min(left, self._reducible(working.order)) if working.order.reduce_only else left
 
     def reopen(self, working: Working, queue: int) -> None:
@@ -267,7 +267,7 @@ class Matching:
     def _book(self, working: Working, price: int, lots: int, maker: bool, ts: int) -> None:
         """One fill of an order, and what it does to that order and to reduce-only ones."""
         self._fill(working, price, lots, maker, ts)
-        if working.filled >= working.order.size:
+        if working.left <= 0:
             self.finish(working, OrderState.FILLED, ts, "")
         else:
             self._report(working, OrderState.PARTIALLY_FILLED, ts)

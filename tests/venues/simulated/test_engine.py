@@ -364,6 +364,24 @@ def test_replace_needs_the_old_one_open() -> None:
     assert story.state("c") == (S.REJECTED, 0, "b is no longer open")
 
 
+def test_what_the_old_one_filled_meanwhile_comes_off_the_new_one() -> None:
+    story = Story().ask(order("a", BUY, 5, 100))
+    story.see(trade(10, SELL, 100, 7))  # 5 others, 2 to a
+    story.engine.replace("a", order("b", BUY, 4, 99, carried=1), story.now)
+    story.pass_time()
+    story.see(trade(20, SELL, 98, 9))
+    assert story.fills() == [("a", 100, 2, True), ("b", 99, 3, True)]
+    assert story.state("b") == (S.FILLED, 3, "")
+    story.ask(order("c", BUY, 5, 97))
+    story.see(depth(30, SELL, 98, 5), depth(31, SELL, 97, 3))
+    assert story.state("c")[0] is S.FILLED
+    story.ask(order("d", BUY, 3, 96))
+    story.see(trade(40, SELL, 96, 2))
+    story.engine.replace("d", order("e", BUY, 2, 95), story.now)
+    story.pass_time()
+    assert story.state("e") == (S.REJECTED, 0, "the order before it took it all")
+
+
 # --- limits ---
 
 
