@@ -165,16 +165,20 @@ class Desk:
         return done
 
     async def replace(self, client_id: str, order: Order) -> None:
-        """Cancel an order and, only where that is certain, place another for it."""
-        if await self.cancel(client_id, order.instrument):
-            await self.place(order)
-        else:
-            self._entry(order.client_id, order.instrument)
-            self._say(
-                order.client_id,
-                OrderState.REJECTED,
-                f"not sent: {client_id}, which it was to replace, could not be cancelled",
-            )
+        """Cancel an order and, only where its end is certain, place another for what it left."""
+        done = await self.cancel(client_id, order.instrument)
+        old = self._entry(client_id, order.instrument)
+        left = order.size - max(0, old.filled - order.carried)
+        reason = ""
+        if not done or not old.state.final:
+            reason = f"{client_id}, which it was to replace, could not be cancelled"
+        elif left <= 0:
+            reason = f"{client_id}, which it was to replace, took it all"
+        if not reason:
+            await self.place(msgspec.structs.replace(order, size=left))
+            return
+        self._entry(order.client_id, order.instrument)
+        self._say(order.client_id, OrderState.REJECTED, f"not sent: {reason}")
 
     async def look(self, client_id: str, symbol: str) -> None:
         """Find out how an order stands and tell it; silence tells nothing."""
