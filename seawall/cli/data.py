@@ -46,6 +46,15 @@ Examples:
   seawall data inspect tape/night --json
 """
 
+BARS_EXAMPLES = """\b
+Examples:
+  seawall data bars tape/night --by volume --size 50 --to bars.parquet
+      a table: symbol, ts (close), start, open, high, low, close, volume,
+      bought, trades, value
+  seawall data bars tape/night --by value --size 1000000 --to tape/dollars
+      a tape of bars, each an event at its close
+  seawall data bars tape/night --by time --size 15m --to tape/quarters
+"""
 LEVELS_EXAMPLES = """\b
 Examples:
   seawall data levels tape/orders --to tape/levels
@@ -79,6 +88,15 @@ class Format(StrEnum):
     BARS = "bars"
     ORDERS = "orders"
     TABLE = "table"
+
+
+class By(StrEnum):
+    """What a bar is measured by."""
+
+    TRADES = "trades"
+    VOLUME = "volume"
+    VALUE = "value"
+    TIME = "time"
 
 
 class Rows(StrEnum):
@@ -210,6 +228,47 @@ def _show_import(read: "Imported", to: Path, seconds: float, json: bool) -> None
         table.add_row(one.name, one.kind.value, one.tick, one.lot, f"{count:,}")
     _print(table, read.notes)
     typer.echo(f"{len(read.rows):,} rows in {seconds:.1f} s, on the tape {to}")
+
+
+@app.command(name="bars", epilog=BARS_EXAMPLES)
+def bars_(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A tape with trades.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FILE|FOLDER", help="A table (.parquet, .csv), or a tape.")
+    ],
+    size: Annotated[str, typer.Option(metavar="N", help="What a bar holds, or how long it is.")],
+    by: Annotated[By, typer.Option(help="What a bar is measured by.")] = By.TIME,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+) -> None:
+    """Make bars of a tape's trades: by count, volume, value (dollars) or time."""
+    import numpy as np
+
+    from seawall.ingestion.tape import check_target, open_tape, write_tape
+    from seawall.market.bars import Bars
+
+    as_table = to.suffix in (".parquet", ".csv")
+    if as_table and to.exists() and not force:
+        raise DataError(f"{to}: is there already; give --force to replace it")
+    if not as_table:
+        check_target(to, force)
+    opened = open_tape(tape)
+    made = Bars(opened.catalog, by.value, size)
+    parts, done = [], 0
+    with progress("bars", "rows") as report:
+        for block in opened.blocks():
+            parts.append(made.observe(block))
+            done += len(block)
+            report(done, opened.rows)
+    found = np.concatenate(parts) if parts else made.state.bars[:0]
+    if len(found) == 0:
+        raise DataError(f"{tape}: not one bar is full; give a smaller --size")
+    if not as_table:
+        write_tape(to, made.told, made.rows_of(found), force=force)
+    elif to.suffix == ".csv":
+        made.table(found).write_csv(to)
+    else:
+        made.table(found).write_parquet(to)
+    typer.echo(f"{len(found):,} bars of {done:,} rows, in {to}")
 
 
 @app.command(epilog=LEVELS_EXAMPLES)

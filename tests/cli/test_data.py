@@ -65,6 +65,26 @@ def test_orders_are_imported_inspected_and_made_levels_of(
     assert "no book of this tape" in capsys.readouterr().out
 
 
+def test_bars_of_a_tape_as_a_table_and_as_a_tape(
+    tmp_path: Path, trades: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tape = tmp_path / "tape"
+    assert seawall("data", "import", trades, "--to", tape, *MAPPED) == 0
+    told = ("data", "bars", tape, "--by", "trades", "--size", "2", "--to")
+    table, bars = tmp_path / "bars.parquet", tmp_path / "bars"
+    assert seawall(*told, table) == 0
+    row = pl.read_parquet(table).row(0, named=True)
+    assert (row["open"], row["close"], row["volume"], row["value"]) == (10.5, 10.25, 1.25, 12.875)
+    assert seawall(*told, table) != 0  # it is there
+    assert seawall(*told, bars) == 0
+    assert (open_tape(bars).read()["recv_ts"] == row["ts"]).all()
+    capsys.readouterr()
+    assert (
+        seawall("data", "bars", tape, "--by", "volume", "--size", "0.001", "--to", tape / "x") != 0
+    )
+    assert "--size" in capsys.readouterr().err
+
+
 def test_json_of_an_import(
     tmp_path: Path, trades: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
