@@ -9,13 +9,10 @@ hftbacktest is installed in an environment of its own below PEER_ENVIRONMENTS (b
 import itertools
 import json
 import os
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, figure
 from benchmarks.peers import hftbacktest_quoting
+from benchmarks.peers.environments import Half, Peer, environment, most_memory
 from seawall.core.errors import DataError
 from seawall.core.events import EventKind, Side
 from seawall.core.instruments import Instrument
@@ -36,7 +34,7 @@ from seawall.lab.exact import ExactRun, run
 from seawall.venues.simulated.exact import ExactShape, Feed, constant, feed_of, venue_of
 
 VERSION = "2.4.4"
-ENVIRONMENTS = Path(os.environ.get("PEER_ENVIRONMENTS", Path.home() / ".cache/seawall/peers"))
+PEER = Peer("hftbacktest", (f"hftbacktest=={VERSION}",))
 HALF = Path(__file__).with_name("hftbacktest_half.py")
 TABLE = Path(__file__).with_name("hftbacktest.md")
 BASE_LATENCY = 1_000_000  # ns of the fastest row
@@ -82,25 +80,6 @@ class Compared:
     shared: int  # fills by our own rule
     shared_same: int  # of those, the ones that they have too
     shared_lots: int
-
-
-def environment() -> Path:
-    """The Python of hftbacktest's environment, made where it is missing.
-
-    Raises:
-        DataError: it cannot be installed.
-    """
-    folder = ENVIRONMENTS / f"hftbacktest-{VERSION}"
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        print(f"installing hftbacktest {VERSION} in {folder} ...", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        wanted = f"hftbacktest=={VERSION}"
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
-        if subprocess.run(pip, check=False).returncode:
-            raise DataError(f"{wanted} cannot be installed in {folder}; look at what pip said")
-        (folder / "ready").touch()
-    return python
 
 
 def events_of(rows: NDArray[Any], instrument: Instrument) -> NDArray[Any]:
@@ -167,34 +146,12 @@ def run_of(
     }
 
 
-class Half:
-    """One side, in a process of its own: it makes its runs one by one, when it is its turn."""
-
-    def __init__(self, command: list[Any], job: Path) -> None:
-        self.name = str(command[-1])
-        self.process = subprocess.Popen(
-            [*command, job], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def turn(self) -> dict[str, Any]:
-        """What its next run measured."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise DataError(f"{self.name} ended with {self.process.wait()}; see what it said")
-        told: dict[str, Any] = json.loads(line)
-        return told
-
-
 def halves(job: dict[str, Any], folder: Path) -> tuple[Half, Half]:
     """Theirs and ours."""
     path = folder / "job.json"
     path.write_text(json.dumps(job))
     ours = [sys.executable, "-m", "benchmarks.peers.hftbacktest_compare", "--timed"]
-    return Half([environment(), HALF], path), Half(ours, path)
+    return Half([environment(PEER), HALF], path), Half(ours, path)
 
 
 def one_of_ours(feed: Feed, one: Run, rule: str) -> ExactRun:
@@ -232,7 +189,7 @@ def compared(names: Sequence[str], folder: Path) -> Iterator[Compared]:
     ]
     job = folder / "job.json"
     job.write_text(json.dumps(job_of(names, folder, runs)))
-    half = Half([environment(), HALF], job)
+    half = Half([environment(PEER), HALF], job)
     for name in names:
         read = read_sets(paths_of(name))
         feed = feed_of(read.rows, read.catalog, base_latency_ns=BASE_LATENCY)
@@ -297,7 +254,7 @@ def timed(job: dict[str, Any]) -> None:
                 "prepared": prepared,
                 "rows": feed.rows.shape[1],
                 "bytes": sum(one.nbytes for one in (*feed[1:], venue.desk)),
-                "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peak": most_memory(),
             }
             print(json.dumps(told), flush=True)
 
@@ -306,7 +263,7 @@ def hftbacktest(bench: Bench) -> Iterator[Result]:
     """How many times as fast as hftbacktest, by wall clock and by CPU time."""
     names = [name for name in SETS if paths_of(name)]
     try:
-        environment()
+        environment(PEER)
     except DataError as error:
         names = []
         print(f"{error}; left out", file=sys.stderr)
