@@ -21,7 +21,7 @@ from benchmarks import (
     tape,
 )
 from benchmarks.measure import Bench, Result
-from benchmarks.peers import hftbacktest_compare, nautilus_compare
+from benchmarks.peers import candles_compare, hftbacktest_compare, nautilus_compare
 from seawall.core.errors import SeawallError
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
@@ -45,10 +45,18 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "search": research.searching,
     "hftbacktest": hftbacktest_compare.hftbacktest,
     "nautilus": nautilus_compare.nautilus,
+    "jesse": candles_compare.jesse,
+    "vectorbt": candles_compare.vectorbt,
     "start": start.start,
     "kernels": start.kernels,
 }
-SLOW = {"kernels", "hftbacktest", "nautilus"}  # not part of --quick: nothing makes them quick
+SLOW = {
+    "kernels",
+    "hftbacktest",
+    "nautilus",
+    "jesse",
+    "vectorbt",
+}  # not part of --quick: nothing makes them quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

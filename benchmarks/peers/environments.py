@@ -7,10 +7,9 @@ make their runs turn and turn about, so that whatever else the machine does meet
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +46,7 @@ def environment(peer: Peer) -> Path:
         base = interpreter(peer)
         print(f"installing {', '.join(peer.wanted)} in {peer.folder} ...", file=sys.stderr)
         subprocess.run([base, "-m", "venv", "--clear", peer.folder], check=False)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         if subprocess.run([*pip, *peer.wanted], check=False).returncode:
             raise DataError(
                 f"{peer.wanted[0]} cannot be installed in {peer.folder}; look at what pip said"
@@ -66,7 +65,7 @@ def interpreter(peer: Peer) -> str:
         return sys.executable
     for version in peer.pythons:
         found = sorted(PYENV.glob(f"versions/{version}.*/bin/python"))
-        for candidate in (f"python{version}", *map(str, reversed(found))):
+        for candidate in (sys.executable, f"python{version}", *map(str, reversed(found))):
             if _runs(candidate, version):
                 return candidate
     versions = " or ".join(peer.pythons)
@@ -75,7 +74,7 @@ def interpreter(peer: Peer) -> str:
 
 def _runs(python: str, version: str) -> bool:
     """Whether this command is that Python; pyenv's shims are there for versions that are not."""
-    asked = [python, "-c", "import sys, venv; print('%d.%d' % sys.version_info[:2])"]
+    asked = [python, "-c", "import sys, ensurepip, venv; print('%d.%d' % sys.version_info[:2])"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
     except OSError:
@@ -133,14 +132,6 @@ def halves(theirs: Sequence[Any], ours: str, job: dict[str, Any], path: Path) ->
             one.end()
 
 
-def answer(work: Callable[[str], Told]) -> None:
-    """Our half's loop: each line on stdin names a run; what `work` tells of it is printed."""
-    for line in sys.stdin:
-        told = work(line.strip())
-        told["peak"] = most_memory()
-        print(json.dumps(told), flush=True)
-
-
 def in_turns(bench: Bench, *asked: tuple[Half, str]) -> list[Timings[Told]]:
     """Runs of several halves, run by run, one after the other; the first of each warms it up."""
     timings = [Timings[Told]([], [], []) for _ in asked]
@@ -165,21 +156,6 @@ def peak(timed: Timings[Told]) -> str:
     return f"{figure(max(one['peak'] for one in timed.outcomes))}B"
 
 
-def most_memory() -> int:
-    """Bytes that this process has held at most; what it was forked from does not count."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
-
-
 def core() -> int:
     """The core that both halves run on."""
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-
-
-def pin(to: int) -> None:
-    """Stay on one core, where the system lets a process choose."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {to})

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, figure
 from benchmarks.peers import hftbacktest_quoting
-from benchmarks.peers.environments import Half, Peer, environment, most_memory
+from benchmarks.peers.environments import Half, Peer, environment
+from benchmarks.peers.talking import most_memory
 from seawall.core.errors import DataError
 from seawall.core.events import EventKind, Side
 from seawall.core.instruments import Instrument

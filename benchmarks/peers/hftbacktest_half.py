@@ -8,7 +8,6 @@ them and where the fills go. For each line on stdin one run is made and printed 
 
 import json
 import os
-import resource
 import sys
 import time
 
@@ -25,6 +24,7 @@ from hftbacktest.data import correct_event_order, correct_local_timestamp, valid
 from hftbacktest.order import FILLED
 from hftbacktest.types import event_dtype
 from numba import njit
+from talking import job, most_memory
 
 FILL = np.dtype([("ts", "<i8"), ("side", "<i8"), ("price", "<i8"), ("order", "<i8")])
 
@@ -205,36 +205,24 @@ def measured(events, tape, run, most_fills):
         "cpu": cpu[1:],
         "rows": len(events),
         "bytes": events.nbytes,
-        "peak": peak(),
+        "peak": most_memory(),
     }
 
 
-def peak():
-    """Bytes that this process has held at most; what it was forked from does not count."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as file:
-            high = next(line for line in file if line.startswith("VmHWM"))
-        return int(high.split()[1]) * 1024
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        job = json.load(file)
-    os.sched_setaffinity(0, {job["core"]})
+    task = job()
     out = sys.stdout
     sys.stdout = sys.stderr  # the corrections print what they do
-    for tape in job["tapes"]:
+    for tape in task["tapes"]:
         given = np.load(tape["events"])
         events = np.zeros(len(given), event_dtype)
         for field in given.dtype.names:
             events[field] = given[field]
-        events = corrected(events, job["base_latency"])
-        for run in job["runs"]:
+        events = corrected(events, task["base_latency"])
+        for run in task["runs"]:
             sys.stdin.readline()  # our turn
-            fills, told = measured(events, tape, run, job["most_fills"])
-            np.save(os.path.join(job["out"], f"{tape['name']}-{run['name']}.npy"), fills)
+            fills, told = measured(events, tape, run, task["most_fills"])
+            np.save(os.path.join(task["out"], f"{tape['name']}-{run['name']}.npy"), fills)
             print(json.dumps(told), file=out, flush=True)
 
 

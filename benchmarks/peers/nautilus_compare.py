@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, Timings
 from benchmarks.node import CALM, FLIP
-from benchmarks.peers import environments
+from benchmarks.peers import environments, talking
 from benchmarks.peers.environments import Half, Peer, Told, peak
 from benchmarks.perception import backtest_settings
 from seawall.core.clock import MILLISECOND, TapeClock
@@ -269,9 +269,7 @@ class Ours:
 
 def main() -> None:
     """Our half."""
-    job = json.loads(Path(sys.argv[2]).read_text())
-    environments.pin(job["core"])
-    environments.answer(Ours(job).run)
+    talking.answer(Ours(talking.job()).run)
 
 
 if __name__ == "__main__":

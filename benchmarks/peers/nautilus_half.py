@@ -9,10 +9,7 @@ Each is a new engine over the same data; what it took is printed as a line of JS
 to the job's `out`.
 """
 
-import json
 import os
-import resource
-import sys
 import time
 from decimal import Decimal
 
@@ -46,6 +43,7 @@ from nautilus_trader.model import (
 )
 from nautilus_trader.risk import RiskEngineConfig
 from nautilus_trader.trading import Strategy, StrategyConfig
+from talking import answer, job
 
 SNAPSHOT, TRADE = 2, 3  # kinds of rows
 END, LAST = 2, 128  # the flag of a message's last row, here and there
@@ -174,12 +172,11 @@ class Sender(Strategy):
 class Half:
     """The data, and the runs over it."""
 
-    def __init__(self, job):
-        self.job = job
-        self.markets = [Market(given) for given in job["instruments"]]
-        self.rows = np.load(job["rows"], mmap_mode="r")
+    def __init__(self, given):
+        self.job = given
+        self.markets = [Market(given) for given in given["instruments"]]
+        self.rows = np.load(given["rows"], mmap_mode="r")
         self.data = data_of(self.rows, self.markets)
-        self.orders = np.load(job["orders"]).tolist()
 
     def engine(self, mode):
         """A new one with all its data."""
@@ -214,9 +211,10 @@ class Half:
         """One run: what it took, and its fills on disk."""
         engine = self.engine(mode)
         sender = None
+        orders = np.load(self.job["orders"]).tolist()
         if mode != "replay":
             sender = Sender(StrategyConfig(strategy_id=StrategyId("SENDER-1")))
-            sender.set_up(self.markets, self.orders)
+            sender.set_up(self.markets, orders)
             engine.add_strategy(sender)
         cpu_began, began = time.process_time(), time.perf_counter()
         engine.run()
@@ -255,27 +253,9 @@ class Half:
         return np.array(kept, np.int64).reshape(-1, 6)
 
 
-def peak():
-    """Bytes that this process has held at most; what it was forked from does not count."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as file:
-            high = next(line for line in file if line.startswith("VmHWM"))
-        return int(high.split()[1]) * 1024
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        job = json.load(file)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {job["core"]})
-    half = None
-    for line in sys.stdin:
-        half = half or Half(job)  # the orders are there when it is our turn
-        told = half.run(line.strip())
-        told["peak"] = peak()
-        print(json.dumps(told), flush=True)
+    given = job()
+    answer(Half(given).run)
 
 
 if __name__ == "__main__":
