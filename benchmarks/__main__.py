@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     estimation,
     features,
+    growth,
     journal,
     node,
     perception,
@@ -41,6 +42,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "recovery": journal.recovery,
     "risk": risk.risk,
     "ledger": risk.ledger,
+    "growth": growth.growth,
     "tiers": research.tiers,
     "search": research.searching,
     "hftbacktest": hftbacktest_compare.hftbacktest,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from benchmarks.measure import Bench, Floor, Result, Timings, itself, nothing, r
 from benchmarks.perception import CADENCES, backtest_settings
 from seawall.core.clock import TapeClock
 from seawall.core.events import Raw
-from seawall.core.instruments import Kind
+from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.core.settings import DecisionSettings, RiskSettings, Settings
 from seawall.ingestion.replay import ReplayFeed
 from seawall.ingestion.tape import write_tape
@@ -104,28 +105,16 @@ def candles(bench: Bench) -> Iterator[Result]:
 def heavy(bench: Bench) -> Iterator[Result]:
     """An order at every frame of one book, frames so short that a round trip comes per 100 rows."""
     market = data.market(bench)
-    counts = np.bincount(market.rows["instrument"], minlength=len(market.catalog.instruments))
-    kinds = [instrument.kind is not Kind.INVERSE for instrument in market.catalog.instruments]
-    book = int(np.where(kinds, counts, 0).argmax())  # coins are not deposited
-    rows = Raw(market.rows[market.rows["instrument"] == book])
-    name = market.catalog.instruments[book].name
-    span = (int(rows["recv_ts"][-1]) - int(rows["recv_ts"][0])) / 1e6
-    cadence = max(10, round(50 * span / len(rows)))
-    decision = DecisionSettings(strategy=FLIP, instruments=(name,), minimum_hold_s=0, deadband=0)
-    settings = backtest_settings(market.folder, cadence).model_copy(
-        update={
-            "decision": decision,
-            "risk": CALM,
-            "numeraire": market.catalog.instruments[book].quote,  # no other book tells its worth
-        }
-    )
+    book = busiest(market.catalog, market.rows)
+    rows = book.rows
+    settings = flipping(market.folder, book)
     blocks = [Raw(rows[at : at + data.BLOCK]) for at in range(0, len(rows), data.BLOCK)]
     one = data.Market(market.folder, market.catalog, rows, market.label)
     run = partial(_on, one, settings, blocks)
     run(None)
     timed = repeat(bench.runs, nothing, run, itself)
     orders = max(1, timed.outcomes[0].orders)
-    on = f"{name} of {market.label}: {len(rows):,} rows, frames every {cadence} ms"
+    on = f"{book.label}, of {market.label}"
     what = "whole node, an order at every frame"
     note = _came_to(timed)
     yield Result(
@@ -133,6 +122,42 @@ def heavy(bench: Bench) -> Iterator[Result]:
     )
     micros = [seconds / orders * 1e6 for seconds in timed.wall]
     yield Result("heavy", what, on, "µs/order", micros, timed.cpu_median / orders * 1e6, note=note)
+
+
+class Book(NamedTuple):
+    """The rows of one instrument, and frames of which one comes every 50 of them."""
+
+    instrument: Instrument
+    rows: Raw
+    cadence_ms: int
+
+    @property
+    def label(self) -> str:
+        """In words."""
+        return f"{self.instrument.name}: {len(self.rows):,} rows, frames every {self.cadence_ms} ms"
+
+
+def busiest(catalog: Catalog, rows: Raw) -> Book:
+    """The book with most rows among those that a deposit of money pays for."""
+    counts = np.bincount(rows["instrument"], minlength=len(catalog.instruments))
+    paid = [instrument.kind is not Kind.INVERSE for instrument in catalog.instruments]
+    book = int(np.where(paid, counts, 0).argmax())
+    kept = Raw(rows[rows["instrument"] == book])
+    span = (int(kept["recv_ts"][-1]) - int(kept["recv_ts"][0])) / 1e6
+    return Book(catalog.instruments[book], kept, max(10, round(50 * span / len(kept))))
+
+
+def flipping(folder: Path, book: Book) -> Settings:
+    """An order at every frame of this book."""
+    name = book.instrument.name
+    decision = DecisionSettings(strategy=FLIP, instruments=(name,), minimum_hold_s=0, deadband=0)
+    return backtest_settings(folder, book.cadence_ms).model_copy(
+        update={
+            "decision": decision,
+            "risk": CALM,
+            "numeraire": book.instrument.quote,  # no other book tells its worth
+        }
+    )
 
 
 def _from_disk(settings: Settings, _: None) -> Summary:

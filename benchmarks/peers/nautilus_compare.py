@@ -18,16 +18,15 @@ from numpy.typing import NDArray
 
 from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, Timings
-from benchmarks.node import CALM, FLIP
+from benchmarks.node import Book, busiest, flipping
 from benchmarks.peers import environments, talking
 from benchmarks.peers.environments import Half, Peer, Told, peak
 from benchmarks.perception import backtest_settings
 from seawall.core.clock import MILLISECOND, TapeClock
 from seawall.core.errors import DataError
 from seawall.core.events import EventKind, Raw
-from seawall.core.instruments import Kind
 from seawall.core.records import FillBooked, OrderCreated
-from seawall.core.settings import DecisionSettings, Settings
+from seawall.core.settings import Settings
 from seawall.ingestion.replay import ReplayFeed
 from seawall.ingestion.tape import open_tape
 from seawall.node import assembly
@@ -44,12 +43,12 @@ MODES = {"shared": "two orders never take the same lot", "default": "their own r
 
 
 class Part(NamedTuple):
-    """Rows that both replay. instrument: the one to trade at every frame; empty: few orders."""
+    """Rows that both replay. book: traded at every frame; None: few orders."""
 
     label: str
     rows: Raw
     cadence_ms: int
-    instrument: str = ""
+    book: Book | None = None
 
 
 def nautilus(bench: Bench) -> Iterator[Result]:
@@ -61,42 +60,33 @@ def nautilus(bench: Bench) -> Iterator[Result]:
         return
     market = data.market(bench)
     rows = Raw(market.rows[market.rows["kind"] != EventKind.QUOTE])
-    light = Part(f"{market.label}, depth and trades: {len(rows):,} rows", rows, LIGHT_MS)
-    for part in (light, _heavy(market, rows)):
-        folder = bench.scratch / f"nautilus-{'heavy' if part.instrument else 'light'}"
+    book = busiest(market.catalog, rows)
+    for part in (
+        Part(f"{market.label}, depth and trades: {len(rows):,} rows", rows, LIGHT_MS),
+        Part(book.label, book.rows, book.cadence_ms, book),
+    ):
+        folder = bench.scratch / f"nautilus-{'heavy' if part.book else 'light'}"
         job = _job(market, part, folder)
         ours = "benchmarks.peers.nautilus_compare"
         with environments.halves([python, HALF], ours, job, folder / "job.json") as both:
-            compared = _heavy_results if part.instrument else _light_results
+            compared = _heavy_results if part.book else _light_results
             yield from compared(bench, part, folder, *both)
-
-
-def _heavy(market: data.Market, rows: Raw) -> Part:
-    """The busiest book that the deposit pays for, an order every 50 of its rows."""
-    listed = market.catalog.instruments
-    counts = np.bincount(rows["instrument"], minlength=len(listed))
-    paid = [instrument.kind is Kind.LINEAR for instrument in listed]
-    book = int(np.where(paid, counts, 0).argmax())
-    kept = Raw(rows[rows["instrument"] == book])
-    span = (int(kept["recv_ts"][-1]) - int(kept["recv_ts"][0])) / MILLISECOND
-    cadence = max(10, round(50 * span / len(kept)))
-    name = listed[book].name
-    return Part(f"{name}: {len(kept):,} rows, frames every {cadence} ms", kept, cadence, name)
 
 
 def _job(market: data.Market, part: Part, folder: Path) -> dict[str, Any]:
     """What both halves are to do."""
     folder.mkdir()
     np.save(folder / "rows.npy", part.rows)
-    settings = Settings()
+    settings = backtest_settings(market.folder, part.cadence_ms)
+    if part.book:
+        settings = flipping(market.folder, part.book)
     return {
         "tape": str(market.folder),
         "rows": str(folder / "rows.npy"),
         "orders": str(folder / "orders.npy"),
         "out": str(folder),
         "instruments": msgspec.to_builtins(market.catalog.instruments),
-        "instrument": part.instrument,
-        "cadence_ms": part.cadence_ms,
+        "settings": settings.model_dump_json(),
         "capital": float(settings.capital),
         "fees_ppm": [settings.venue.maker_fee_ppm, settings.venue.taker_fee_ppm],
         "core": environments.core(),
@@ -208,15 +198,7 @@ class Ours:
         self.job = job
         self.catalog = open_tape(job["tape"]).catalog
         self.rows = np.load(job["rows"])
-        settings = backtest_settings(Path(job["tape"]), job["cadence_ms"])
-        if name := job["instrument"]:
-            decision = DecisionSettings(
-                strategy=FLIP, instruments=(name,), minimum_hold_s=0, deadband=0
-            )
-            numeraire = self.catalog.by_name[name].quote  # no other book tells its worth
-            update = {"decision": decision, "risk": CALM, "numeraire": numeraire}
-            settings = settings.model_copy(update=update)
-        self.settings = settings
+        self.settings = Settings(**msgspec.json.decode(job["settings"]))
 
     def run(self, _: str) -> Told:
         """One run: what it took; its orders and fills go to the disk."""

@@ -74,6 +74,8 @@ def real_lines(found: "Parity") -> Iterator[str]:
         yield f"identical: {found.rows:,} rows of the journal, hash {found.head}"
     else:
         yield f"not identical: {found.run}"
+    for line in found.changed:
+        yield f"  {line}"
     if not found.identical and all(life.difference is None for life in found.lives):
         yield "  all rows say the same, in other bytes: another version of Seawall wrote them"
     for life in found.lives:

@@ -90,7 +90,7 @@ def write(
 
 def _settings(story: "Story", config: Path | None, run: Path) -> "Settings":
     """Those of the journal, unless a file is named."""
-    from seawall.node.parity import settings_in
+    from seawall.node.inputs import settings_in
 
     first = story.started[0]
     if config is None and first.values:

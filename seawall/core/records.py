@@ -25,7 +25,8 @@ class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
     """A run begins, or begins again after a crash. Carries what the folds need to stand alone.
 
     Attributes:
-        settings: SHA-256 of the settings that change results. values: themselves, as JSON.
+        settings: SHA-256 of the settings that change results. values: themselves, as JSON, with
+            the SHA-256 of each file that they name (a strategy, a golden set, funding rates).
         taped: rows that its tape held before this run. first: the same when trading began, with
             the rows of the past that it looked back on; -1 where an older version did not say.
     """

@@ -49,6 +49,7 @@ from seawall.core.sections import (
 
 FILE = Path("seawall.toml")
 PREFIX = "SEAWALL_"
+INPUTS = "inputs"  # where the canonical settings have the hashes of the files that they name
 SECRET_PREFIX = "SEAWALL_SECRET_"  # secrets are no settings; they have a port of their own
 
 Profile = Literal["conservative", "balanced", "aggressive"]
@@ -133,12 +134,15 @@ class Settings(BaseSettings):
         """Nothing but arguments: the environment is read at the edge alone, through `load`."""
         return (init_settings,)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, inputs: Mapping[str, str] | None = None) -> str:
         """SHA-256 (hex) over the settings that change results, as `canonical` writes them."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
+        return hashlib.sha256(self.canonical(inputs).encode()).hexdigest()
 
-    def canonical(self) -> str:
+    def canonical(self, inputs: Mapping[str, str] | None = None) -> str:
         """The settings that change results, as JSON with sorted keys.
+
+        Args:
+            inputs: name → SHA-256 of the files that they name; they stand under INPUTS.
 
         Left out: where things lie (data_dir, api, the tape's folder, the golden set's file, the
         venue's address), how fast a tape is played, the profile's name (its values are in), and
@@ -157,6 +161,8 @@ class Settings(BaseSettings):
             del values[section][name]
         if not self.decision.strategies:  # journals from before there were any still mean the same
             del values["decision"]["strategies"]
+        if inputs:
+            values[INPUTS] = dict(inputs)
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
 

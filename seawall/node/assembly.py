@@ -154,10 +154,12 @@ def build(
         funds: what a new journal begins with, as that exchange says; None: the capital.
     """
     from seawall.node.action import Books
+    from seawall.node.inputs import inputs_of
     from seawall.node.node import Node, Ports
     from seawall.risk.breakers import configured
     from seawall.storage.recorder import Recorder, recover
 
+    inputs = inputs_of(settings, about.get("feed_name", ""))
     perception = perception_of(settings, catalog, about.get("feed_name", ""))
     risk = settings.risk
     breakers = configured(
@@ -186,10 +188,10 @@ def build(
         run=run,
         mode=settings.mode,
         seed=settings.seed,
-        settings=settings.fingerprint(),
+        settings=settings.fingerprint(inputs),
         numeraire=perception.market.numeraire,
         instruments=catalog.instruments,
-        values=settings.canonical(),
+        values=settings.canonical(inputs),
         taped=tape.rows if tape is not None else 0,
         first=tape.rows if tape is not None else 0,
     )

@@ -34,6 +34,7 @@ from seawall.core.settings import Settings
 from seawall.decision.strategies import own_file
 from seawall.ingestion.tape import Tape, open_tape
 from seawall.node import assembly
+from seawall.node.inputs import changed_inputs, settings_of
 from seawall.node.strategy import sleeves_of
 from seawall.storage.journal import JournalReader
 from seawall.storage.schema import GENESIS, link
@@ -109,7 +110,10 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """The replay with the real answers. head: the journal's hash; replayed: as it came out."""
+    """The replay with the real answers. head: the journal's hash; replayed: as it came out.
+
+    changed: a line for each file that the run read and that says something else by now.
+    """
 
     run: str
     identical: bool
@@ -117,6 +121,7 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     replayed: str
     lives: tuple[Replayed, ...]
+    changed: tuple[str, ...] = ()
 
 
 class Recorded:
@@ -203,34 +208,6 @@ class Recorded:
                 "runs that file: look at it, then say --trust-strategy"
             )
         return found
-
-
-def settings_of(started: RunStarted, data_dir: Path) -> Settings:
-    """The settings of a run from its journal.
-
-    Raises:
-        SettingError: they are not in it, or this version reads them in another way.
-    """
-    found = settings_in(started, data_dir)
-    if found.fingerprint() != started.settings:
-        raise SettingError(
-            f"the settings of run {started.run} mean something else to this version of Seawall; "
-            "replay it with the version that recorded it"
-        )
-    return found
-
-
-def settings_in(started: RunStarted, data_dir: Path) -> Settings:
-    """The same, with what an older version did not know yet as it is by default."""
-    if not started.values:
-        raise SettingError(f"run {started.run} is of a version that did not journal its settings")
-    values = msgspec.json.decode(started.values)
-    if values["feed"]["name"] == "replay":
-        values["feed"]["tape"] = str(data_dir)  # where the tape lay is no setting that counts
-    try:
-        return Settings(**{**values, "data_dir": data_dir})
-    except ValueError as error:
-        raise SettingError(f"the settings of run {started.run}: {error}") from None
 
 
 def answers_of(log: Path, written: list[AnyRecord]) -> Answers:
@@ -518,7 +495,13 @@ def replay(
         watch=watch,
     )
     commands.now = node.ports.now.now
-    node.started = msgspec.structs.replace(node.started, taped=started.taped, first=started.first)
+    node.started = msgspec.structs.replace(
+        node.started,
+        taped=started.taped,
+        first=started.first,
+        settings=started.settings,  # what has changed in the files they name is told by itself
+        values=started.values,
+    )
     node.perception.market.state.clock["tape"] = started.taped
     for rows in rows_of(tape, life.taped, started.first):
         node.warm(rows)
@@ -545,7 +528,10 @@ def verify(recorded: Recorded, progress: Callable[[int, int], None]) -> Parity:
         DataError, SettingError: it cannot be replayed, and why.
     """
     lives, head, all_same = [], GENESIS, True
+    changed: dict[str, None] = {}  # in order, once each
     for life in recorded.lives():
+        wanted = recorded.settings(life)
+        changed |= dict.fromkeys(changed_inputs(life.started, wanted, recorded.folder.name))
         journal = ComparedJournal(recorded.records[: life.after], life.records)
 
         def exchange(
@@ -588,6 +574,7 @@ def verify(recorded: Recorded, progress: Callable[[int, int], None]) -> Parity:
         head=recorded.head,
         replayed=head.hex(),
         lives=tuple(lives),
+        changed=tuple(changed),
     )
 
 
