@@ -194,6 +194,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
         price: ticks. size: lots, > 0.
         fee: smallest units of `fee_asset`; positive is paid, negative is a rebate.
         liquidation: the venue closed the position; there is no order of ours behind it.
+        realised: what a derivative's trade added to the wallet by the venue's own reckoning (most
+            go by average cost), smallest settle units; None: by ours, first in, first out.
     """
 
     sequence: int
@@ -208,6 +210,7 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
     maker: bool
     ts: int
     liquidation: bool = False
+    realised: int | None = None
 
 
 class Funding(msgspec.Struct, frozen=True, kw_only=True, tag="funding"):
@@ -215,7 +218,8 @@ class Funding(msgspec.Struct, frozen=True, kw_only=True, tag="funding"):
 
     Attributes:
         sequence: as in OrderReport.
-        lots: signed, what was held. price: ticks, what they were valued at; 0: at their entries.
+        lots: signed, what was held; 0: the venue does not say. price: ticks, what they were valued
+            at; 0: at their entries.
         rate: 10^-12 of the value; above 0 longs pay shorts.
         amount: smallest units of `asset`; positive is paid, negative is received.
     """
@@ -230,5 +234,6 @@ class Funding(msgspec.Struct, frozen=True, kw_only=True, tag="funding"):
     ts: int
 
 
+EXTERNAL = "external"  # whose sub-ledger holds what was traded with no order of ours
 Report = OrderReport | Fill | Funding
 Movement = Fill | Funding  # what changes the account

@@ -118,6 +118,34 @@ class StrategyStopped(Record, frozen=True, kw_only=True, tag="strategy_stopped")
     reason: str
 
 
+class LedgerAdjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
+    """The account was found to be other than our books have it, and an operator adopted that.
+
+    Attributes:
+        asset, amount: cash that came (negative: went), smallest units. Empty and 0: none.
+        instrument, lots, price: a derivative's lots (signed) that came, valued at so many ticks.
+        kind: deposit, withdrawal, transfer, dust, position or difference.
+        who: the operator, with the role that allowed it.
+    """
+
+    kind: str
+    reason: str
+    who: str
+    asset: str = ""
+    amount: int = 0
+    instrument: str = ""
+    lots: int = 0
+    price: int = 0
+
+
+class OrderAdopted(Record, frozen=True, kw_only=True, tag="order_adopted"):
+    """An order at the venue that is not ours may stay; its fills belong to `external`."""
+
+    client_id: str
+    instrument: str
+    who: str
+
+
 class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
     """A circuit breaker opened, half-opened or closed. `since`: ns UTC it opened at."""
 
@@ -230,6 +258,8 @@ AnyRecord = (
     | FundingBooked
     | LotsTransferred
     | StrategyStopped
+    | LedgerAdjusted
+    | OrderAdopted
     | BreakerChanged
     | OperatorCommanded
     | SourceJudged

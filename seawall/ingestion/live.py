@@ -9,7 +9,6 @@ import contextlib
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
@@ -18,8 +17,10 @@ import numpy as np
 from seawall.core.clock import MILLISECOND, SECOND, Clock
 from seawall.core.errors import FeedError, SeawallError
 from seawall.core.events import EVENT, EventFlag, EventKind, Raw, Side, empty
-from seawall.core.instruments import Catalog, Instrument, Kind, Source
+from seawall.core.instruments import Catalog, Instrument, Source
 from seawall.core.randomness import generator
+from seawall.venues.ccxt.client import practice
+from seawall.venues.ccxt.markets import instrument_of
 
 DEPTH = 50  # levels a side
 CAPACITY = 400_000  # rows in the buffer, 22 MB
@@ -41,10 +42,12 @@ class Override(TypedDict):
 
 
 class ExchangeEntry(TypedDict):
-    """An exchange by its ccxt name; `urls` sends all its requests elsewhere."""
+    """An exchange by its ccxt name; `urls` sends all its requests elsewhere, `practice` to the
+    practice exchange at this address."""
 
     name: str
     urls: NotRequired[Override]
+    practice: NotRequired[str]
 
 
 class Inbox:
@@ -262,64 +265,6 @@ def _difference(
     return gone + here
 
 
-def instrument_of(
-    exchange: str, market: Mapping[str, Any], precision_mode: int, decimals: int = 8
-) -> Instrument:
-    """The instrument that ccxt's market metadata describe.
-
-    Args:
-        precision_mode: ccxt's: 2 decimal places, 4 tick size.
-        decimals: that smallest units have at least.
-
-    Raises:
-        FeedError: no spot or linear or inverse contract, or no increments.
-    """
-    symbol = str(market["symbol"])
-    if market.get("spot"):
-        kind = Kind.SPOT
-    elif market.get("option") or not (market.get("linear") or market.get("inverse")):
-        raise FeedError(f"{symbol} is neither spot nor a linear or inverse contract")
-    else:
-        kind = Kind.INVERSE if market.get("inverse") else Kind.LINEAR
-    precision = market.get("precision") or {}
-    tick = _increment(precision.get("price"), precision_mode)
-    lot = _increment(precision.get("amount"), precision_mode)
-    if tick is None or lot is None:
-        raise FeedError(f"{exchange} does not say the increments of {symbol}")
-    contract = 1 if kind is Kind.SPOT else market.get("contractSize") or 1
-    multiplier = Decimal(str(contract))
-    cash = tick * lot * multiplier if kind is not Kind.INVERSE else Decimal(1)
-    instrument = Instrument(
-        venue=exchange,
-        symbol=symbol,
-        kind=kind,
-        base=str(market["base"]),
-        quote=str(market["quote"]),
-        settle="" if kind is Kind.SPOT else str(market.get("settle") or ""),
-        tick=f"{tick.normalize():f}",
-        lot=f"{lot.normalize():f}",
-        multiplier=f"{multiplier.normalize():f}",
-        settle_decimals=max(decimals, _decimals(cash)),
-        base_decimals=max(decimals, _decimals(lot)),
-    )
-    instrument.check()
-    return instrument
-
-
-def _increment(value: object, precision_mode: int) -> Decimal | None:
-    """An increment from ccxt's precision, None where there is none."""
-    if precision_mode == 2 and isinstance(value, int):
-        return Decimal(1).scaleb(-value)
-    if precision_mode == 4 and _positive(value):
-        return Decimal(str(value))
-    return None
-
-
-def _decimals(value: Decimal) -> int:
-    exponent = value.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
-
-
 def overridden(urls: Any, override: Override) -> Any:
     """All URLs in a nested structure of ccxt, sent to the override's servers.
 
@@ -515,6 +460,8 @@ class LiveFeed:
             client.has["fetchCurrencies"] = False  # not needed, and often refused without a key
             if "urls" in entry:
                 client.urls = overridden(client.urls, entry["urls"])
+            if "practice" in entry:
+                client.urls = practice(client.urls, entry["practice"])
             self._narrow(client)
             await client.load_markets()
             instruments = tuple(
@@ -530,11 +477,12 @@ class LiveFeed:
             raise
 
     def _narrow(self, client: Any) -> None:
-        """Ask for spot markets alone where no contract is wanted: it is several times faster."""
+        """Ask for the kinds of markets that are wanted alone: it is several times faster."""
         wanted = client.options.get("fetchMarkets")
         types = wanted.get("types") if isinstance(wanted, dict) else None
-        if isinstance(types, list) and "spot" in types and not any(":" in s for s in self._symbols):
-            wanted["types"] = ["spot"]
+        needed = {_kind_of(symbol) for symbol in self._symbols}
+        if isinstance(types, list) and needed <= set(types):
+            wanted["types"] = sorted(needed)
 
     async def _listen(self, link: Link, book: LiveBook, what: str) -> None:
         """Hand on one stream; on any loss void the book, wait, subscribe again."""
@@ -571,6 +519,14 @@ class LiveFeed:
         longest = min(LONGEST_WAIT, self._first_wait * 2.0 ** min(failures - 1, 30))
         event = f"{link.name}.{book.symbol}.{what}.{self.counters['retries']}"
         return longest * float(generator(self._seed, "live.wait", event).uniform(0.5, 1.0))
+
+
+def _kind_of(symbol: str) -> str:
+    """ccxt's word for the kind of a market, from its symbol."""
+    pair, _, settle = symbol.partition(":")
+    if not settle:
+        return "spot"
+    return "linear" if pair.endswith(f"/{settle}") else "inverse"
 
 
 async def _close_all(clients: Sequence[Any]) -> None:

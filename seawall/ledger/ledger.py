@@ -13,12 +13,13 @@ import msgspec
 from seawall.core.errors import InvariantError
 from seawall.core.events import Side
 from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
-from seawall.core.orders import Fill, Funding, Movement
+from seawall.core.orders import EXTERNAL, Fill, Funding, Movement
 from seawall.core.records import (
     AnyRecord,
     Deposited,
     FillBooked,
     FundingBooked,
+    LedgerAdjusted,
     LotsTransferred,
     RunStarted,
 )
@@ -32,10 +33,10 @@ class Ledger:
     """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
 
     It takes in RunStarted (for its instruments), Deposited, FillBooked, FundingBooked and
-    LotsTransferred, and ignores the rest.
+    LedgerAdjusted and LotsTransferred, and ignores the rest.
     """
 
-    name = "ledger.2"  # a new layout of `state` takes a new name
+    name = "ledger.3"  # a new layout of `state` takes a new name
 
     def __init__(self) -> None:
         self._numeraire = ""
@@ -49,6 +50,9 @@ class Ledger:
         self._account: dict[str, Book] = {}
         self._strategies: dict[str, dict[str, Book]] = {}
         self._sequences: dict[str, int] = {}  # venue → the last fill's or funding's report
+        self._told: Amounts = {}  # what venues say that trades realised, less what our lots say
+        self._basis: Amounts = {}  # the same by instrument, as long as there is a position
+        self._fee_lots: Amounts = {}  # base units of fees that no lot has been shed for yet
 
     # --- what it says ---
 
@@ -134,8 +138,9 @@ class Ledger:
         elif isinstance(record, LotsTransferred):
             self._transfer(record)
         elif isinstance(record, Deposited):
-            _add(self._cash, record.asset, record.amount)
-            _add(self._deposits, record.asset, record.amount)
+            self._deposit(record.asset, record.amount)
+        elif isinstance(record, LedgerAdjusted):
+            self._adjust(record)
         elif isinstance(record, RunStarted):
             self._start(record)
 
@@ -158,27 +163,79 @@ class Ledger:
         self._numeraire = record.numeraire
         self._instruments |= {instrument.name: instrument for instrument in record.instruments}
 
+    def _deposit(self, asset: str, amount: int) -> None:
+        _add(self._cash, asset, amount)
+        _add(self._deposits, asset, amount)
+
+    def _adjust(self, record: LedgerAdjusted) -> None:
+        """Book what an operator adopted: cash from outside, or a position that we did not trade."""
+        if record.asset:
+            self._deposit(record.asset, record.amount)
+        if not record.lots:
+            return
+        instrument = self._instruments.get(record.instrument)
+        if instrument is None or instrument.kind is Kind.SPOT or record.price <= 0:
+            raise InvariantError(
+                f"{record.lots} lots of {record.instrument} at {record.price} ticks cannot be "
+                "adopted; only a derivative of the run's instruments can"
+            )
+        sign, size = (1 if record.lots > 0 else -1), abs(record.lots)
+        value = instrument.value(record.price, size)
+        account, virtual = self._pair(record.instrument, EXTERNAL)
+        virtual.trade(instrument, sign, size, value)
+        self._move(instrument, sign, size, value, account.trade(instrument, sign, size, value))
+
+    def _pair(self, name: str, strategy: str) -> tuple[Book, Book]:
+        """The account's book of an instrument, and a strategy's."""
+        account = self._account.get(name) or self._account.setdefault(name, Book())
+        books = self._strategies.setdefault(strategy, {})
+        return account, books.get(name) or books.setdefault(name, Book())
+
     def _book(self, fill: Fill, strategy: str) -> None:
         instrument = self._checked(fill)
         sign = fill.side.sign
         value = instrument.value(fill.price, fill.size)
-        name = fill.instrument
-        account = self._account.get(name) or self._account.setdefault(name, Book())
-        books = self._strategies.setdefault(strategy, {})
-        virtual = books.get(name) or books.setdefault(name, Book())
+        account, virtual = self._pair(fill.instrument, strategy)
         for book in (account, virtual):
             realised = book.trade(instrument, sign, fill.size, value)
             book.pay(fill.fee_asset, fill.fee)
             if book is account:
+                realised = self._reckoned(fill, instrument, realised)
                 self._move(instrument, sign, fill.size, value, realised)
         _add(self._cash, fill.fee_asset, -fill.fee)
         _add(self._fees, fill.fee_asset, fill.fee)
+        if instrument.kind is Kind.SPOT and fill.fee_asset == instrument.base:
+            self._shed(instrument, strategy, fill)
         self._sequences[instrument.venue] = fill.sequence
+
+    def _reckoned(self, fill: Fill, instrument: Instrument, realised: int) -> int:
+        """What the venue paid out for a trade, where it says so; the difference is kept."""
+        if fill.realised is None or instrument.kind is Kind.SPOT:
+            return realised
+        _add(self._told, instrument.settle_asset, fill.realised - realised)
+        _add(self._basis, instrument.name, fill.realised - realised)
+        if not self._account[instrument.name].position:
+            self._basis[instrument.name] = 0  # flat: what is left is the venue's rounding
+        return fill.realised
+
+    def _shed(self, instrument: Instrument, strategy: str, fill: Fill) -> None:
+        """A fee in the coin that was bought leaves fewer of them, as if so many had been sold at
+        the trade's price: whole lots, rounded up, so that what a position says can be sold."""
+        name = instrument.name
+        owed = self._fee_lots.get(f"{strategy} {name}", 0) + fill.fee
+        lots = max(0, -(-owed // instrument.base_unit))
+        for book in self._pair(name, strategy):
+            if lots:
+                book.move(instrument, -1, lots, instrument.value(fill.price, lots))
+        self._fee_lots[f"{strategy} {name}"] = owed - lots * instrument.base_unit
 
     def _pay(self, funding: Funding) -> None:
         """Book a funding payment; each strategy bears its share of the position."""
         instrument = self._new(funding, f"funding at {funding.ts}")
         account = self._account.get(funding.instrument)
+        if account is not None and not funding.lots and not funding.price:
+            self._pay_unsaid(funding, instrument, account)
+            return
         if account is None or account.position != funding.lots or not funding.lots:
             held = account.position if account else 0
             raise InvariantError(
@@ -214,6 +271,18 @@ class Ledger:
             books = self._strategies.setdefault(strategy, {})
             book = books.get(name) or books.setdefault(name, Book())
             book.move(instrument, sign, record.lots, value)
+
+    def _pay_unsaid(self, funding: Funding, instrument: Instrument, account: Book) -> None:
+        """The venue does not say what was held: whoever holds or held most bears it."""
+        parts = [
+            b[funding.instrument] for b in self._strategies.values() if funding.instrument in b
+        ]
+        most = max(parts, key=lambda book: (abs(book.position), book.volume))
+        for book in (account, most):
+            book.funding += funding.amount
+        _add(self._cash, funding.asset, -funding.amount)
+        _add(self._funding, funding.asset, funding.amount)
+        self._sequences[instrument.venue] = funding.sequence
 
     def _new(self, movement: Movement, what: str) -> Instrument:
         """The instrument of a movement, or InvariantError where it is not known or not new."""
@@ -267,7 +336,8 @@ class Ledger:
         """
         derivatives = self._realised(spot=False)
         for asset in {**self._cash, **derivatives}:
-            expected = sum(a.get(asset, 0) for a in (self._deposits, self._spot, derivatives))
+            parts_of = (self._deposits, self._spot, derivatives, self._told)
+            expected = sum(a.get(asset, 0) for a in parts_of)
             expected -= self._fees.get(asset, 0) + self._funding.get(asset, 0)
             if expected != self._cash.get(asset, 0):
                 raise InvariantError(
@@ -320,7 +390,11 @@ class Ledger:
         holdings = tuple(
             valuation.holding(self._instruments[name], book) for name, book in self._account.items()
         )
-        cash = valuation.total(self._cash)
+        settled = dict(self._cash)  # by our own lots, as their open profit below is
+        for name, amount in self._basis.items():
+            if amount:
+                _add(settled, self._instruments[name].settle_asset, -amount)
+        cash = valuation.total(settled)
         derivatives = sum(h.unrealised for h in holdings if not self._is_spot(h))
         equity = cash + derivatives
         gross = sum(abs(h.notional) for h in holdings)
@@ -383,6 +457,9 @@ class Ledger:
                 for strategy, books in self._strategies.items()
             },
             "sequences": dict(self._sequences),
+            "told": _texts(self._told),
+            "basis": _texts(self._basis),
+            "fee_lots": _texts(self._fee_lots),
         }
 
     def restore(self, state: Any) -> None:
@@ -402,6 +479,9 @@ class Ledger:
             for strategy, books in state["strategies"].items()
         }
         self._sequences = dict(state["sequences"])
+        self._told = _integers(state["told"])
+        self._basis = _integers(state["basis"])
+        self._fee_lots = _integers(state["fee_lots"])
 
 
 def _add(amounts: Amounts, asset: str, amount: int) -> None:

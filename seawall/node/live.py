@@ -60,8 +60,7 @@ def feed_of(settings: Settings, account: "Account", clock: SystemClock) -> "Live
     others = () if account.url else settings.feed.exchanges
     own: Any = {"name": account.exchange}
     if account.url:
-        place = account.url.rstrip("/")
-        own["urls"] = {"rest": place, "ws": place.replace("http", "ws", 1)}
+        own["practice"] = account.url
     entries = [own, *({"name": name} for name in others if name != account.exchange)]
     feed = LiveFeed(
         entries,

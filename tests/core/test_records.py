@@ -83,6 +83,15 @@ EXAMPLES: list[AnyRecord] = [
     records.OrderCreated(ts=WHEN, order=msgspec.structs.replace(ORDER, price=None)),
     records.OrderChanged(ts=WHEN, client_id="r-1", state=OrderState.UNKNOWN, venue_sequence=9),
     records.FillBooked(ts=WHEN, fill=FILL, strategy="trend"),
+    records.LedgerAdjusted(
+        ts=1,
+        kind="deposit",
+        reason="ledger 0, venue 5",
+        who="operator (admin)",
+        asset="USDT",
+        amount=5,
+    ),
+    records.OrderAdopted(ts=1, client_id="web-1", instrument="BTCUSDT@x", who="operator (admin)"),
     records.FundingBooked(
         ts=WHEN,
         funding=Funding(
@@ -157,6 +166,7 @@ def test_a_record_reads_back(example: AnyRecord) -> None:
 def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
     tags = [msgspec.msgpack.decode(encode(example))["record"] for example in EXAMPLES]
     assert sorted(set(tags)) == [
+        "adjusted",
         "approved",
         "breaker",
         "deposited",
@@ -168,6 +178,7 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "model_rolled_back",
         "model_updated",
         "operator",
+        "order_adopted",
         "order_changed",
         "order_created",
         "reference_made",

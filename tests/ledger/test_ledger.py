@@ -1,6 +1,7 @@
 """The ledger conserves every unit, whatever fills it is told, and says what it does not know."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -13,7 +14,14 @@ from seawall.core.errors import InvariantError
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
 from seawall.core.orders import Fill
-from seawall.core.records import AnyRecord, Deposited, FillBooked, Halted, RunStarted
+from seawall.core.records import (
+    AnyRecord,
+    Deposited,
+    FillBooked,
+    Halted,
+    LedgerAdjusted,
+    RunStarted,
+)
 from seawall.ledger import Book, Ledger
 from seawall.storage import MemoryJournal, Recorder, recover
 
@@ -156,6 +164,19 @@ def test_every_unit_is_conserved_after_every_record(history: list[AnyRecord]) ->
         ledger.conservation()
 
 
+def lots_gone_in_fees(fills: list[FillBooked], name: str, strategy: str) -> int:
+    """Whole lots, rounded up, that a strategy's fees in the coin itself have taken."""
+    instrument, owed, gone = NAMED[name], 0, 0
+    for record in fills:
+        fill = record.fill
+        if fill.instrument != name or record.strategy != strategy:
+            continue
+        if instrument.kind is Kind.SPOT and fill.fee_asset == instrument.base:
+            owed += fill.fee
+            gone = max(gone, math.ceil(Fraction(owed, instrument.base_unit)))
+    return gone
+
+
 @given(history=histories())
 def test_positions_are_the_sums_of_fills_and_strategies_add_up(history: list[AnyRecord]) -> None:
     ledger = told(*history)
@@ -166,10 +187,13 @@ def test_positions_are_the_sums_of_fills_and_strategies_add_up(history: list[Any
             for record in fills
             if record.fill.instrument == name
         ]
-        assert ledger.position(name) == sum(size for _, size in signed)
+        total = 0
         for strategy in ("trend", "flow", "quotes"):
             own = sum(size for who, size in signed if who == strategy)
+            own -= lots_gone_in_fees(fills, name, strategy)
             assert ledger.position(name, strategy) == own
+            total += own
+        assert ledger.position(name) == total
     assert set(ledger.strategies) == {record.strategy for record in fills}
     assert all(ledger.positions.values())
     for venue in ("alpha", "beta"):
@@ -256,13 +280,13 @@ def test_spot_moves_both_assets() -> None:
     assert ledger.cash == {"USD": (1_000 - 500 + 240 - 1) * USD, "BTC": 500_000}
     assert ledger.realised == {"USD": 40 * USD}
     assert ledger.fees == {"BTC": 100_000, "USD": USD}
-    assert ledger.position(SPOT.name) == 6
+    assert ledger.position(SPOT.name) == 5  # one of ten went into the fee, four were sold
     portfolio = ledger.portfolio({SPOT.name: 70_000.0}, {"BTC": 70_000.0})
     assert portfolio.cash == portfolio.equity == pytest.approx(739 + 0.005 * 70_000)
-    assert portfolio.unrealised == pytest.approx(0.006 * 20_000)
+    assert portfolio.unrealised == pytest.approx(0.005 * 20_000)
     assert portfolio.realised == pytest.approx(40)
     assert portfolio.fees == pytest.approx(0.001 * 70_000 + 1)
-    assert portfolio.gross == portfolio.net == pytest.approx(420)
+    assert portfolio.gross == portfolio.net == pytest.approx(350)
     assert portfolio.known
 
 
@@ -453,3 +477,60 @@ def test_marks_of_what_is_not_held_are_not_needed() -> None:
 def test_exposure_without_equity_is_infinite_leverage() -> None:
     ledger = told(started(), fill(1, LINEAR, Side.BUY, 20, 500_000))
     assert ledger.portfolio({LINEAR.name: 49_000.0}, {"USDT": 1.0}).leverage == math.inf
+
+
+def test_a_fee_in_the_coin_bought_leaves_what_can_be_sold() -> None:
+    unit = SPOT.base_unit
+    ledger = told(started(), Deposited(ts=0, asset="USD", amount=10**12))
+    for number in range(1, 8):
+        bought = fill(number, SPOT, Side.BUY, 10, 100, fee=unit // 3, fee_asset="BTC")
+        ledger.apply(bought)
+        ledger.conservation()
+        assert ledger.position(SPOT.name) * unit <= ledger.cash["BTC"]
+        assert (ledger.position(SPOT.name) + 1) * unit > ledger.cash["BTC"]
+    assert ledger.position(SPOT.name) == 70 - 3  # 7/3 of a lot, rounded up
+
+
+def test_cash_follows_a_venue_that_reckons_by_average_cost() -> None:
+    """Lots at 100 and 200, one sold at 300: first in, first out makes 200, the average 150."""
+    ledger = told(started(), Deposited(ts=0, asset="USDT", amount=10**9))
+    value = LINEAR.value(1, 1)
+    marks, assets = {LINEAR.name: 300 * LINEAR.tick_float}, {"USDT": 1.0, "BTC": 1.0}
+    steps = [(Side.BUY, 100, 0), (Side.BUY, 200, 0), (Side.SELL, 300, 150), (Side.SELL, 300, 150)]
+    equities = []
+    for number, (side, price, told_ticks) in enumerate(steps, 1):
+        traded = fill(number, LINEAR, side, 1, price).fill
+        traded = msgspec.structs.replace(traded, realised=told_ticks * value)
+        ledger.apply(FillBooked(ts=1, fill=traded, strategy="trend"))
+        ledger.conservation()
+        equities.append(ledger.portfolio(marks, assets).equity)
+    assert ledger.cash["USDT"] == 10**9 + 300 * value
+    again = Ledger()
+    again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(ledger.state())))
+    assert again.cash == ledger.cash
+    again.conservation()
+    # Once both lots are bought, selling at the mark changes no equity, whoever reckons.
+    assert equities[1] == pytest.approx(equities[2]) == pytest.approx(equities[3])
+
+
+def test_what_an_operator_adopts_is_booked() -> None:
+    ledger = told(started(), Deposited(ts=0, asset="USDT", amount=1_000))
+    cash = LedgerAdjusted(
+        ts=1, kind="deposit", reason="found", who="operator", asset="USDT", amount=500
+    )
+    held = LedgerAdjusted(
+        ts=1,
+        kind="position",
+        reason="found",
+        who="operator",
+        instrument=LINEAR.name,
+        lots=-3,
+        price=100,
+    )
+    for record in (cash, held):
+        ledger.apply(record)
+        ledger.conservation()
+    assert ledger.cash["USDT"] == ledger.deposits["USDT"] == 1_500
+    assert ledger.position(LINEAR.name) == ledger.position(LINEAR.name, "external") == -3
+    with pytest.raises(InvariantError, match="cannot be adopted"):
+        ledger.apply(msgspec.structs.replace(held, instrument=SPOT.name))

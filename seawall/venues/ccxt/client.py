@@ -141,9 +141,10 @@ def client_of(
 
 
 def practice(urls: Any, base: str) -> Any:
-    """All addresses of ccxt's, sent to one server: the host becomes the first part of the path.
+    """All addresses of ccxt's, sent to one server with the paths that a practice exchange has.
 
-    ``wss://stream.example.com:9443/ws`` becomes ``ws://127.0.0.1:8100/stream.example.com/ws``.
+    A stream's host becomes the first part of its path, since only that tells it from others:
+    ``wss://fstream.example.com/ws`` becomes ``ws://127.0.0.1:8200/fstream/ws``.
     """
     if isinstance(urls, dict):
         return {key: practice(value, base) for key, value in urls.items()}
@@ -151,11 +152,13 @@ def practice(urls: Any, base: str) -> Any:
         return [practice(value, base) for value in urls]
     if not (isinstance(urls, str) and "://" in urls):
         return urls
-    parts = urlsplit(urls)
-    place = base.rstrip("/")
-    if parts.scheme in ("ws", "wss"):
-        place = place.replace("http", "ws", 1)
-    return f"{place}/{parts.netloc.partition(':')[0]}{parts.path}"
+    parts, place = urlsplit(urls), base.rstrip("/")
+    if parts.scheme not in ("ws", "wss"):
+        return f"{place}{parts.path}"
+    place = place.replace("http", "ws", 1)
+    if parts.path.startswith("/ws-"):  # a host of its own for requests over a WebSocket
+        return f"{place}{parts.path}"
+    return f"{place}/{parts.netloc.partition('.')[0]}{parts.path}"
 
 
 async def close(client: Any) -> None:

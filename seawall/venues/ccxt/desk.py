@@ -346,7 +346,7 @@ class Desk:
         if client_id is None or trade.get("fee") is None or trade.get("id") is None:
             return False
         try:
-            fill = fill_of(trade, instrument, client_id, self._decimals, self.terms.decimals)
+            fill = fill_of(trade, instrument, client_id, self._decimals, self.terms)
         except VenueError as error:
             self.fault = str(error)
             return True

@@ -34,6 +34,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         trades_limit: most trades that one request gives.
         by_trade_id: trades can be asked for from an id on, with this parameter.
         wallet: the field of a derivatives account that holds the balance without open profit.
+        realised: where a derivative's trade says what it realised; the first that is there counts.
         decimals: of the smallest unit of any asset that its balances show.
         asks_by_client_id: one order can be asked for by our id; else the lists are searched.
         cancels_by: the parameter that names an order by our id in a cancel; "" where none does.
@@ -54,6 +55,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     trades_limit: int = 100
     by_trade_id: str = ""
     wallet: str = ""
+    realised: tuple[str, ...] = ()
     decimals: int = 18
     asks_by_client_id: bool = False
     cancels_by: str = ""
@@ -85,6 +87,7 @@ TERMS: dict[str, Terms] = {
         weight_limit=2_400,
         order_limit=300,
         wallet="walletBalance",
+        realised=("realizedPnl", "rp"),
     ),
     # Kraken: cl_ord_id is free text up to 18 characters; `deadline` is 2 s to 60 s ahead; the
     # counter of EAPI and EOrder limits refuses before anything is done.
@@ -118,6 +121,7 @@ TERMS: dict[str, Terms] = {
         switch="account",
         prevention=(("selfTradePrevention", "EXPIRE_MAKER"),),
         wallet="cashBal",
+        realised=("fillPnl",),
         asks_by_client_id=True,
         cancels_by="clientOrderId",
     ),
@@ -129,6 +133,7 @@ TERMS: dict[str, Terms] = {
         refusals=("RateLimitExceeded", "InvalidNonce"),
         prevention=(("smpType", "CancelMaker"),),
         wallet="walletBalance",
+        realised=("execPnl",),
         cancels_by="orderLinkId",
     ),
 }

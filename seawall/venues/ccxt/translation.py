@@ -194,12 +194,12 @@ def fill_of(
     instrument: Instrument,
     client_id: str,
     decimals: Mapping[str, int],
-    fallback: int,
+    terms: Terms,
 ) -> Fill:
     """A trade of ccxt's as a fill, sequence 0.
 
     Args:
-        decimals: asset → decimals of its smallest unit. fallback: of assets not in there.
+        decimals: asset → decimals of its smallest unit; others have those of the terms.
 
     Raises:
         VenueError: it lacks something, or is not in whole ticks and lots.
@@ -216,11 +216,23 @@ def fill_of(
         side=Side.BUY if trade["side"] == "buy" else Side.SELL,
         price=whole(trade.get("price"), instrument.tick_value, f"price of {what}"),
         size=whole(trade.get("amount"), instrument.lot_value, f"size of {what}"),
-        fee=up(cost, decimals.get(asset, fallback)) if cost else 0,
+        fee=up(cost, decimals.get(asset, terms.decimals)) if cost else 0,
         fee_asset=asset or instrument.settle_asset,
         maker=trade.get("takerOrMaker") == "maker",
         ts=moment(trade.get("timestamp")),
+        realised=_realised(trade.get("info"), instrument, terms),
     )
+
+
+def _realised(info: Any, instrument: Instrument, terms: Terms) -> int | None:
+    """What the exchange says that a derivative's trade added to the wallet; None: it says none."""
+    if instrument.kind is Kind.SPOT or not isinstance(info, dict):
+        return None
+    for place in (info, info.get("o")):
+        for field in terms.realised:
+            if isinstance(place, dict) and place.get(field) not in (None, ""):
+                return down(place[field], instrument.settle_decimals)
+    return None
 
 
 def _fee(trade: Mapping[str, Any], what: str) -> tuple[str, str]:

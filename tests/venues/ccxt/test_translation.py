@@ -102,6 +102,20 @@ def test_kinds_of_orders() -> None:
     assert "timeInForce" not in market.params
 
 
+def test_a_contract_says_what_its_trade_realised() -> None:
+    swap = Instrument(
+        venue="binance", symbol="BTC/USDT:USDT", kind=Kind.LINEAR, base="BTC", quote="USDT",
+        tick="0.1", lot="0.001", settle="USDT",
+    )  # fmt: skip
+    usdm = TERMS["binanceusdm"]
+    given = trade(price="97123.4", amount="0.012", info={"realizedPnl": "-1.25"})
+    assert fill_of(given, swap, "a", DECIMALS, usdm).realised == -125_000_000
+    streamed = trade(price="97123.4", amount="0.012", info={"rp": "0"})
+    assert fill_of(streamed, swap, "a", DECIMALS, usdm).realised == 0
+    assert fill_of(given, swap, "a", DECIMALS, CONSERVATIVE).realised is None
+    assert fill_of(trade(info={"rp": "1"}), BTC, "a", DECIMALS, usdm).realised is None
+
+
 def test_ids_travel_there_and_back() -> None:
     for name, terms in [*TERMS.items(), ("another", CONSERVATIVE)]:
         out = outward(terms, "1a2b3c4d-123456789")
@@ -112,13 +126,16 @@ def test_ids_travel_there_and_back() -> None:
 
 
 def test_a_trade_is_booked_to_the_last_unit() -> None:
-    fill = fill_of(trade(), BTC, "1a2b3c4d-17", DECIMALS, 8)
+    fill = fill_of(trade(), BTC, "1a2b3c4d-17", DECIMALS, BINANCE)
     assert (fill.price, fill.size, fill.fee, fill.fee_asset) == (9_712_345, 12, 123, "BNB")
     assert fill.maker
     assert fill.ts == 1_700_000_000_123 * MILLISECOND
     both = [{"cost": "0.1", "currency": "USDT"}, {"cost": "0.02", "currency": "USDT"}]
-    assert fill_of(trade(fees=both), BTC, "a", DECIMALS, 8).fee == 12_000_000
-    assert fill_of(trade(fee={"cost": "-0.5", "currency": "USDT"}), BTC, "a", DECIMALS, 8).fee < 0
+    assert fill_of(trade(fees=both), BTC, "a", DECIMALS, BINANCE).fee == 12_000_000
+    assert (
+        fill_of(trade(fee={"cost": "-0.5", "currency": "USDT"}), BTC, "a", DECIMALS, BINANCE).fee
+        < 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +151,7 @@ def test_a_trade_is_booked_to_the_last_unit() -> None:
 )
 def test_a_trade_that_cannot_be_exact_is_not_believed(changed: dict[str, Any]) -> None:
     with pytest.raises(VenueError):
-        fill_of(trade(**changed), BTC, "a", DECIMALS, 8)
+        fill_of(trade(**changed), BTC, "a", DECIMALS, BINANCE)
 
 
 @given(value=st.integers(-(10**20), 10**20))
