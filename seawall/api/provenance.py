@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from seawall.api.answers import Answer, JsonResponse, Milliseconds, Problem
 from seawall.api.board import Board
 from seawall.api.commands import CommandDesk
-from seawall.core.commands import BAN, ROLL_BACK, UNBAN, Command
+from seawall.core.commands import ADOPT, BAN, RECONCILE, ROLL_BACK, UNBAN, Command
 from seawall.node.provenance_views import statement
 
 MOST_AT_ONCE = 16  # sources in one command
 MOST_BYTES = 16_384  # of a command's body
 OPERATOR = "operator"
+ACCOUNT = "account"  # there is one
 DRIFT = "The figures of each group's last reviews, oldest first."
 NOT_YET: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The node has not spoken yet"}
@@ -84,6 +85,12 @@ class SourcesNamed(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     sources: Annotated[list[str], Field(min_length=1, max_length=MOST_AT_ONCE)]
+
+
+class Nothing(BaseModel):
+    """Nothing more is to be said."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class GroupNamed(BaseModel):
@@ -266,6 +273,14 @@ def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
 
         return command
 
+    def account(name: str) -> Callable[[Request], Awaitable[Response]]:
+        async def command(request: Request) -> Response:
+            return await take(
+                request, Nothing, lambda told: [Command(name=name, target=ACCOUNT, who=OPERATOR)]
+            )
+
+        return command
+
     async def roll_back(request: Request) -> Response:
         return await take(
             request,
@@ -276,6 +291,8 @@ def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
     for path, answer, kind, about in (
         ("/api/provenance/ban", sources(BAN), SourcesNamed, "Ban sources until told otherwise."),
         ("/api/provenance/unban", sources(UNBAN), SourcesNamed, "Let sources in, on probation."),
+        ("/api/account/reconcile", account(RECONCILE), Nothing, "Compare ledger and venue now."),
+        ("/api/account/adopt", account(ADOPT), Nothing, "Take the account as the venue has it."),
         ("/api/models/rollback", roll_back, GroupNamed, "Send a model back to its checkpoint."),
     ):
         schema = {"content": {"application/json": {"schema": kind.model_json_schema()}}}
@@ -319,6 +336,8 @@ def _unknown(commands: list[Command], view: dict[str, Any]) -> str:
     sources = [one["name"] for one in view.get("sources", [])]
     groups = [one["name"] for one in (view.get("robust") or {}).get("groups", [])]
     for command in commands:
+        if command.target == ACCOUNT and command.name in (RECONCILE, ADOPT):
+            continue
         kind, known = ("group", groups) if command.name == ROLL_BACK else ("source", sources)
         if command.target not in known:
             return f"there is no {kind} {command.target}; choose from {', '.join(known)}"

@@ -3,14 +3,21 @@
 import msgspec
 
 BAN, UNBAN, ROLL_BACK = "ban", "unban", "rollback"
-COMMANDS = {BAN: "source", UNBAN: "source", ROLL_BACK: "group"}  # name → its one argument
+RECONCILE, ADOPT = "reconcile", "adopt"
+COMMANDS = {  # name → its one argument
+    BAN: "source",
+    UNBAN: "source",
+    ROLL_BACK: "group",
+    RECONCILE: "account",
+    ADOPT: "account",
+}
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """One command.
 
     Attributes:
-        name: of COMMANDS. target: the source or the group. who: for the journal.
+        name: of COMMANDS. target: the source, the group or the account. who: for the journal.
     """
 
     name: str

@@ -12,6 +12,7 @@ import msgspec
 from seawall.core.clock import MILLISECOND, SECOND
 from seawall.core.errors import InvariantError, OrderRefusedError, VenueUnreachableError
 from seawall.core.orders import (
+    EXTERNAL,
     PROTECTIVE,
     TRANSITIONS,
     Fill,
@@ -253,6 +254,9 @@ class Desk:
 
     def _book_fill(self, fill: Fill, now: int) -> None:
         entry = self.orders.open.get(fill.client_id)
+        if entry is None and not fill.client_id.startswith(f"{self._prefix}-"):
+            self._record(FillBooked(ts=now, fill=fill, strategy=EXTERNAL))
+            return
         if entry is None:
             raise InvariantError(
                 f"the venue reports fill {fill.fill_id} of order {fill.client_id}, which is not "

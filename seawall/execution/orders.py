@@ -12,7 +12,7 @@ import msgspec
 
 from seawall.core.errors import InvariantError
 from seawall.core.events import Side
-from seawall.core.orders import PROTECTIVE, TRANSITIONS, Fill, Order, OrderState
+from seawall.core.orders import EXTERNAL, PROTECTIVE, TRANSITIONS, Fill, Order, OrderState
 from seawall.core.records import (
     AnyRecord,
     FillBooked,
@@ -119,7 +119,7 @@ class Orders:
 
     def _fill(self, booked: FillBooked) -> None:
         fill = booked.fill
-        if fill.liquidation:  # the venue's own doing: no order of ours stands behind it
+        if fill.liquidation or booked.strategy == EXTERNAL:  # no order of ours stands behind it
             self.sequence = max(self.sequence, fill.sequence)
             self.fills.append(fill)
             return

@@ -23,6 +23,7 @@ from seawall.core.records import (
     IntentApproved,
     IntentDecided,
     IntentRefused,
+    OrderAdopted,
     StrategyStopped,
 )
 from seawall.decision.agents import Agent
@@ -31,8 +32,10 @@ from seawall.execution import Executor, Orders
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
 from seawall.ledger.portfolio import Portfolio
+from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived
 from seawall.node.provenance import UpdateLog
+from seawall.node.reconciliation import adjustments, differences
 from seawall.node.strategy import AtWork, Chosen
 from seawall.node.tally import Tally
 from seawall.risk.breakers import Action as BreakerAction
@@ -70,6 +73,7 @@ class Books:
         self.models = Models()
         self.sources = Sources()
         self.updates = UpdateLog()
+        self.foreign = Foreign()
 
     @property
     def folds(self) -> list[Fold]:
@@ -82,6 +86,7 @@ class Books:
             self.models,
             self.sources,
             self.updates,
+            self.foreign,
         ]
 
 
@@ -279,7 +284,7 @@ class Action:
 
     def blocks(self) -> list[str]:
         """Why no new risk may be taken anywhere; empty while trading."""
-        reasons = [self.books.tally.halted] if self.books.tally.halted else []
+        reasons = [r for r in (self.books.tally.halted, self.books.foreign.reason) if r]
         if self.executor.unreachable:
             reasons.append(f"the venue does not answer: {self.executor.unreachable}")
         elif self.executor.behind:
@@ -414,39 +419,16 @@ class Action:
 
     # --- agreement with the venue ---
 
-    def disagreements(self) -> list[str]:
-        """Where ledger and venue differ, to the last unit; only meaningful with all fills booked.
-
-        Raises VenueUnreachableError.
-        """
-        balances = self._venue.account.balances()
-        positions = self._venue.account.positions()
-        ledger = self.books.ledger
-        found = [
-            f"{asset}: ledger {ledger.cash.get(asset, 0)}, venue {balances.get(asset, 0)}"
-            for asset in sorted({*balances, *ledger.cash})
-            if balances.get(asset, 0) != ledger.cash.get(asset, 0)
-        ]
-        derivatives = {
-            name
-            for name, instrument in self.prices.catalog.by_name.items()
-            if instrument.kind is not Kind.SPOT
-        }
-        held = {name: lots for name, lots in ledger.positions.items() if name in derivatives}
-        return found + [
-            f"{name}: ledger {held.get(name, 0)} lots, venue {positions.get(name, 0)}"
-            for name in sorted({*held, *positions})
-            if held.get(name, 0) != positions.get(name, 0)
-        ]
-
     def reconcile(self, now: int) -> None:
         """Compare with the venue where no order is in doubt; halt where the two differ."""
         if self.executor.unreachable or self.executor.doubtful:
             return
         try:
             self.executor.sync_fills(now)
-            strangers = self.executor.strangers()
-            differences = self.disagreements()
+            strangers = [
+                name for name in self.executor.strangers() if name not in self.books.foreign.orders
+            ]
+            found = differences(self.books.ledger, self._venue, self.prices.catalog)
             if self.executor.sync_fills(now):
                 return  # the account moved while we looked: look again
         except VenueUnreachableError as error:
@@ -455,10 +437,52 @@ class Action:
         self.executor.behind = self.compare_due = False
         if strangers:
             self.halt(f"the venue has orders that we do not know: {', '.join(strangers[:5])}", now)
-        elif differences:
-            self.halt(f"ledger and venue differ: {'; '.join(differences[:5])}", now)
+        elif found:
+            self.halt(f"ledger and venue differ: {'; '.join(map(str, found[:5]))}", now)
         else:
             self.books.ledger.conservation()
+
+    def disagreements(self) -> list[str]:
+        """Where ledger and venue differ, in words. Raises VenueUnreachableError."""
+        return [
+            str(one) for one in differences(self.books.ledger, self._venue, self.prices.catalog)
+        ]
+
+    def adopt(self, who: str, now: int) -> list[str]:
+        """Take the account as the venue has it: journal what differs, and go on from there.
+
+        Positions come first, since they move cash by their own; a second time finds nothing.
+
+        Returns:
+            What was adopted, a line each.
+
+        Raises:
+            VenueUnreachableError: it does not answer, or something cannot be adopted.
+        """
+        if self.executor.doubtful:
+            raise VenueUnreachableError("an order's fate is unknown; adopt when that is settled")
+        self.executor.sync_fills(now)
+        adopted = []
+        known = {*self.books.orders.open, *self.books.foreign.orders}
+        for report in self._venue.account.orders():
+            if report.client_id in known:
+                continue
+            adopted.append(f"order {report.client_id} of {report.instrument}")
+            self._record(
+                OrderAdopted(
+                    ts=now, client_id=report.client_id, instrument=report.instrument, who=who
+                )
+            )
+        for lots in (True, False):
+            found = differences(self.books.ledger, self._venue, self.prices.catalog)
+            chosen = [one for one in found if one.lots is lots]
+            made = adjustments(chosen, self.prices.catalog, self.prices.marks, who, now)
+            if made:
+                self._record(*made)
+            adopted += [f"{one.kind} {one.reason}" for one in made]
+        self.halt("", now)
+        self.compare_due = True
+        return adopted
 
     def halt(self, reason: str, now: int) -> None:
         """No new risk from here on; empty: trading goes on."""

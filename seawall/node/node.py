@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import HOUR, MINUTE, SECOND, Clock, TapeClock
-from seawall.core.commands import BAN, COMMANDS, ROLL_BACK, UNBAN, Command
+from seawall.core.commands import (
+    ADOPT,
+    BAN,
+    COMMANDS,
+    RECONCILE,
+    ROLL_BACK,
+    UNBAN,
+    Command,
+)
 from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
 from seawall.core.events import EventFlag, EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
@@ -324,6 +332,14 @@ class Node:
             self._journal_gates()
 
     def _obey(self, command: Command, now: int) -> None:
+        if command.name == RECONCILE:
+            self.action.compare_due = True
+            return
+        if command.name == ADOPT:
+            adopted = self.action.adopt(command.who, now)
+            if self._say is not None:
+                self._say(f"adopted: {'; '.join(adopted) or 'nothing: the books agree'}")
+            return
         gating = self.perception.gating
         orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
         orders[command.name](command.target, command.who, now)

@@ -1,0 +1,69 @@
+"""What happened in our account without us: a fold over the journal, until an operator adopts it."""
+
+from typing import Any
+
+import msgspec
+
+from seawall.core.commands import ADOPT
+from seawall.core.orders import EXTERNAL
+from seawall.core.records import AnyRecord, FillBooked, OperatorCommanded, OrderAdopted
+
+SHOWN = 3
+
+
+class _Memory(msgspec.Struct):
+    """What the fold keeps."""
+
+    trades: dict[str, str] = {}
+    orders: dict[str, str] = {}
+
+
+class Foreign:
+    """Trades with no order of ours that nobody adopted yet, and orders that may stay; Fold."""
+
+    name = "foreign"
+
+    def __init__(self) -> None:
+        self._memory = _Memory()
+
+    @property
+    def orders(self) -> dict[str, str]:
+        """Adopted orders: id → instrument."""
+        return self._memory.orders
+
+    @property
+    def reason(self) -> str:
+        """Why no new risk may be taken before an operator has looked; empty where there is none."""
+        trades = list(self._memory.trades.values())
+        if not trades:
+            return ""
+        more = f" and {len(trades) - SHOWN} more" if len(trades) > SHOWN else ""
+        return (
+            f"trades in the account that are not ours: {', '.join(trades[:SHOWN])}{more}; look at "
+            "them, then run `seawall reconcile --adopt`"
+        )
+
+    def apply(self, record: AnyRecord) -> None:
+        """Take in one record."""
+        memory = self._memory
+        match record:
+            case FillBooked(strategy=who, fill=fill) if who == EXTERNAL:
+                if fill.client_id not in memory.orders:
+                    memory.trades[f"{fill.instrument} {fill.fill_id}"] = (
+                        f"{fill.side.name} {fill.size} lots of {fill.instrument} by order "
+                        f"{fill.client_id or 'without an id'}"
+                    )
+            case OrderAdopted(client_id=client_id, instrument=instrument):
+                memory.orders[client_id] = instrument
+            case OperatorCommanded(command=command) if command == ADOPT:
+                memory.trades = {}
+            case _:
+                pass  # ours
+
+    def state(self) -> Any:
+        """Plain values."""
+        return msgspec.to_builtins(self._memory)
+
+    def restore(self, state: Any) -> None:
+        """Take over what `state` gave."""
+        self._memory = msgspec.convert(state, _Memory)

@@ -1,0 +1,104 @@
+"""Ledger against venue, to the last unit: what differs, and what an operator may adopt of it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from seawall.core.errors import VenueUnreachableError
+from seawall.core.instruments import Catalog, Kind
+from seawall.core.ports import Venue
+from seawall.core.records import LedgerAdjusted
+from seawall.ledger import Ledger
+
+DUST = 100  # smallest units: nobody moves so little on purpose
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """An asset's cash or a derivative's lots. `what`: the asset or the instrument."""
+
+    what: str
+    ours: int
+    theirs: int
+    lots: bool
+
+    def __str__(self) -> str:
+        unit = " lots" if self.lots else ""
+        return f"{self.what}: ledger {self.ours}{unit}, venue {self.theirs}"
+
+
+def differences(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:
+    """Where the two differ, positions first; only meaningful with all fills booked.
+
+    Raises VenueUnreachableError.
+    """
+    return _positions(ledger, venue, catalog) + _cash(ledger, venue)
+
+
+def _positions(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:
+    theirs = venue.account.positions()
+    derivatives = {n for n, i in catalog.by_name.items() if i.kind is not Kind.SPOT}
+    ours = {name: lots for name, lots in ledger.positions.items() if name in derivatives}
+    return [
+        Difference(name, ours.get(name, 0), theirs.get(name, 0), lots=True)
+        for name in sorted({*ours, *theirs})
+        if ours.get(name, 0) != theirs.get(name, 0) or name not in catalog.by_name
+    ]
+
+
+def _cash(ledger: Ledger, venue: Venue) -> list[Difference]:
+    theirs, ours = venue.account.balances(), ledger.cash
+    return [
+        Difference(asset, ours.get(asset, 0), theirs.get(asset, 0), lots=False)
+        for asset in sorted({*theirs, *ours})
+        if ours.get(asset, 0) != theirs.get(asset, 0)
+    ]
+
+
+def adjustments(
+    found: list[Difference], catalog: Catalog, marks: Mapping[str, float], who: str, now: int
+) -> list[LedgerAdjusted]:
+    """What makes the ledger equal to the venue.
+
+    Positions that came from nowhere are valued at their marks, so that they bring neither profit
+    nor loss; a position without a mark, or in a market that is not ours, cannot be adopted.
+
+    Raises:
+        VenueUnreachableError: such a one is among them.
+    """
+    made = []
+    for one in found:
+        kind, difference = _kind(one), one.theirs - one.ours
+        if not one.lots:
+            made.append(
+                LedgerAdjusted(
+                    ts=now, kind=kind, reason=str(one), who=who, asset=one.what, amount=difference
+                )
+            )
+            continue
+        instrument, mark = catalog.by_name.get(one.what), marks.get(one.what, 0.0)
+        if instrument is None or not mark > 0:
+            raise VenueUnreachableError(
+                f"{one.what} has no price here, so its position cannot be adopted; add it to "
+                "feed.symbols, or close it at the exchange"
+            )
+        made.append(
+            LedgerAdjusted(
+                ts=now,
+                kind=kind,
+                reason=str(one),
+                who=who,
+                instrument=one.what,
+                lots=difference,
+                price=round(mark / instrument.tick_float),
+            )
+        )
+    return made
+
+
+def _kind(one: Difference) -> str:
+    if one.lots:
+        return "position"
+    difference = one.theirs - one.ours
+    if abs(difference) <= DUST:
+        return "dust"
+    return "deposit" if difference > 0 else "withdrawal"
