@@ -62,6 +62,7 @@ def application() -> typer.Typer:
         parity,
         preflight,
         provenance,
+        reconcile,
         report,
         research,
         run,
@@ -89,6 +90,7 @@ def application() -> typer.Typer:
     app.command(epilog=parity.EXAMPLES)(parity.parity)
     app.command(epilog=preflight.EXAMPLES)(preflight.preflight)
     app.add_typer(provenance.app, name="provenance")
+    app.command(epilog=reconcile.EXAMPLES)(reconcile.reconcile)
     app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
     app.add_typer(stress.app, name="stress")

@@ -138,7 +138,7 @@ def ban(
     json: Json = False,
 ) -> None:
     """Ban sources until told otherwise; the node journals who said so."""
-    _command(url, "/api/provenance/ban", {"sources": sources}, data_dir, json)
+    command(url, "/api/provenance/ban", {"sources": sources}, data_dir, json)
 
 
 @app.command(epilog=EXAMPLES)
@@ -149,7 +149,7 @@ def unban(
     json: Json = False,
 ) -> None:
     """Let sources in again, on probation: judged, and without a vote at first."""
-    _command(url, "/api/provenance/unban", {"sources": sources}, data_dir, json)
+    command(url, "/api/provenance/unban", {"sources": sources}, data_dir, json)
 
 
 # --- a running node ---
@@ -198,7 +198,7 @@ def _asked(url: str, method: str, path: str, body: Any, token: str | None) -> An
     raise DataError(f"the node at {url} says: {detail}")
 
 
-def _command(
+def command(
     url: str, path: str, body: Mapping[str, Any], data_dir: Path | None, json: bool
 ) -> None:
     from seawall.storage.secrets import OPERATOR_TOKEN

@@ -32,7 +32,7 @@ Amounts = dict[str, int]
 class Ledger:
     """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
 
-    It takes in RunStarted (for its instruments), Deposited, FillBooked, FundingBooked and
+    It takes in RunStarted (for its instruments), Deposited, FillBooked, FundingBooked,
     LedgerAdjusted and LotsTransferred, and ignores the rest.
     """
 

@@ -788,18 +788,29 @@ def test_one_question_without_an_answer_loses_none_of_the_other_reports(trading)
     trading.agrees()
 
 
-@pytest.mark.parametrize("ours", [False, True])
-def test_a_fill_that_we_cannot_know_stops_the_books(trading, ours):
-    trading.hold(5)
+def told_of(trading, client_id):
     stranger = msgspec.structs.replace(
         trading.venue.trades[-1],
         sequence=len(trading.venue.history) + 1,
         fill_id="x",
-        client_id="a-1" if ours else "someone-else",
+        client_id=client_id,
     )
+    trading.executor.take(stranger, trading.now)
+
+
+def test_a_fill_of_ours_that_cannot_be_stops_the_books(trading):
+    trading.hold(5)
     with pytest.raises(InvariantError, match="which is not open in our books"):
-        trading.executor.take(stranger, trading.now)
+        told_of(trading, "a-1")
     assert trading.ledger.position(PERP.name) == 5
+
+
+def test_a_fill_of_somebody_elses_order_is_booked_apart(trading):
+    trading.hold(5)
+    told_of(trading, "someone-else")
+    told_of(trading, "someone-else")  # known already
+    held = trading.ledger.position(PERP.name)
+    assert held == 5 + trading.ledger.position(PERP.name, "external") != 5
 
 
 def test_orders_that_are_not_ours_are_named(trading):

@@ -1,0 +1,30 @@
+"""`seawall reconcile`: hold a running node's books against its venue, or adopt what differs."""
+
+from typing import Annotated
+
+import typer
+
+from seawall.cli.provenance import URL, DataDir, Json, Url, command
+
+EXAMPLES = """\b
+Examples:
+  seawall reconcile
+      compare ledger and venue at once, not only each minute
+  seawall reconcile --adopt
+      take the account as the venue has it: deposits, withdrawals, positions,
+      orders and trades that are not ours; each is journaled, and trading goes
+      on where that was what stopped it
+"""
+
+
+def reconcile(
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Book what differs; look at it first.")
+    ] = False,
+    url: Url = URL,
+    data_dir: DataDir = None,
+    json: Json = False,
+) -> None:
+    """Let a running node compare its books with the venue; it says what it found."""
+    path = "/api/account/adopt" if adopt else "/api/account/reconcile"
+    command(url, path, {}, data_dir, json)
