@@ -10,6 +10,7 @@ from seawall.core.clock import MILLISECOND, SECOND, Clock
 from seawall.core.errors import StoreError
 from seawall.core.events import Raw
 from seawall.exchange.account import Account
+from seawall.exchange.commons import Commons
 from seawall.exchange.listing import Listing, Market, listings, traded
 from seawall.exchange.market import Book, Diff, PublicMarket, Trade
 from seawall.exchange.pace import Endless, Pace, Recorded, moved
@@ -86,6 +87,12 @@ class Exchange:
         except BaseException:
             self.close()
             raise
+        self._commons = {
+            market: Commons(market, public, self.accounts, clock)
+            for market, public in self.markets.items()
+        }
+        for commons in self._commons.values():
+            commons.begin()
 
     def _open_pace(
         self, tape: Tape | None, place: Place | None, speed: float, skip: float, seed: int
@@ -140,8 +147,9 @@ class Exchange:
         for market, public in self.markets.items():
             public.observe(rows)
             for account in self.accounts.values():
-                account.wallets[market].observe(rows, now)
-                self.tell(account, market)
+                seen = self._commons[market].rows_for(account, rows)
+                account.wallets[market].observe(seen, now)
+            self.tell(market)
         self._switch_off(now // MILLISECOND)
         if now - self._noted > PLACE_EVERY:
             self._noted = now
@@ -156,7 +164,7 @@ class Exchange:
                     account.usdm.cancel(record, self.clock.now())
                 del account.choices.countdown[symbol]
                 account.keep()
-                self.tell(account, Market.USDM)
+                self.tell(Market.USDM)
 
     def commit(self, book: Book) -> None:
         """Give a book's changes an update id and tell them."""
@@ -164,39 +172,21 @@ class Exchange:
         if diff is not None:
             self.changed(book, diff)
 
-    def tell(self, account: Account, market: Market) -> None:
-        """Tell what has happened to an account."""
-        events = account.wallets[market].take_events()
-        if events:
-            self._join(account, market, events)
-            self.heard(account, market, events)
-
-    def _join(self, account: Account, market: Market, events: list[Event]) -> None:
-        """What an account took is gone from the public book, and is a public trade."""
-        public = self.markets[market]
-        for event in events:
-            execution = event.execution
-            if execution is None or execution.fill.maker:
-                continue
-            fill = execution.fill
-            listing = account.wallets[market].listing_of(fill.instrument)
-            book = public.books[listing.symbol]
-            buys = fill.side.sign > 0
-            book.take(1 if buys else 0, fill.price, fill.size)
-            trade = book.add_trade(fill.ts, fill.price, fill.size, buys)
-            self.traded(book, trade)
-        for symbol in {event.record.listing.symbol for event in events if event.record}:
-            self._show_resting(public.books[symbol], market)
-
-    def _show_resting(self, book: Book, market: Market) -> None:
-        """Show what all accounts rest in a book."""
-        total: dict[tuple[int, int], int] = {}
-        for account in self.accounts.values():
-            for record in account.wallets[market].open_of(book.listing.symbol):
-                if not record.waits and record.order.price is not None:
-                    key = int(record.order.side), record.order.price
-                    total[key] = total.get(key, 0) + record.left
-        book.resting = total
+    def tell(self, market: Market) -> None:
+        """Tell what has happened, to whom it happened and to whom it means something."""
+        busy = True
+        while busy:  # what one account does may do something to another
+            busy = False
+            for account in self.accounts.values():
+                events = account.wallets[market].take_events()
+                if not events:
+                    continue
+                busy = True
+                for book, execution in self._commons[market].share(account, events):
+                    fill = execution.fill
+                    buys = fill.side.sign > 0
+                    self.traded(book, book.add_trade(fill.ts, fill.price, fill.size, buys))
+                self.heard(account, market, events)
 
     def _on_trade(self, book: Book, trade: Trade) -> None:
         self.traded(book, trade)

@@ -162,6 +162,10 @@ class Book:
         self.candles.trade(ms, price, lots, buyer_takes, trade.number)
         return trade
 
+    def set_last(self, price: int) -> None:
+        """An account traded at a price (ticks)."""
+        self._floor.markets[self.listing.index]["last"] = price
+
     def take(self, side: int, price: int, lots: int) -> None:
         """An account took lots of the tape's liquidity: gone until the next row for the price."""
         ladder = self._floor.ladders[self.listing.index]

@@ -59,7 +59,7 @@ def place(exchange: Exchange, call: Call, wish: Wish, listing: Listing) -> Recor
                     raise refusals.rejected("Order would match an order of the same account.")
         return wallet.place(wish, listing, exchange.clock.now(), call.until)
     finally:
-        exchange.tell(call.owner, call.market)
+        exchange.tell(call.market)
 
 
 def _in_the_way(book: Book, wallet: Wallet, wish: Wish) -> list[Record]:
@@ -93,7 +93,7 @@ def cancel(exchange: Exchange, call: Call, records: Iterable[Record]) -> None:
         for record in list(records):
             call.wallet.cancel(record, exchange.clock.now())
     finally:
-        exchange.tell(call.owner, call.market)
+        exchange.tell(call.market)
 
 
 def open_order(call: Call, number: str = "orderId", client: str = "origClientOrderId") -> Record:

@@ -250,7 +250,7 @@ def _modify(call: Call) -> Json:
     try:
         call.wallet.amend(record, wish, call.exchange.clock.now())
     finally:
-        call.exchange.tell(call.owner, call.market)
+        call.exchange.tell(call.market)
     return answers.usdm_order(record)
 
 
