@@ -121,7 +121,7 @@ class Exchange:
                 self.terms.strict_client_ids,
             )
             books = self.markets[market].rows_of_books(start)
-            wallets[market].void(books, start)
+            wallets[market].begin(books, start)
         return Account(name, folder, wallets, self.terms.leverage)
 
     def close(self) -> None:

@@ -31,6 +31,12 @@ FAULTS = "/admin/faults"
 ADMIN_HEADER = "X-Admin-Key"
 _TYPE = "application/json;charset=UTF-8"
 _ENCODER = msgspec.json.Encoder()
+_ERROR = {"code": -1001, "msg": "Internal error; unable to process your request. Please try again."}
+_ERRORS = {  # what stands before the exchange answers with a page
+    502: "<html><head><title>502 Bad Gateway</title></head></html>",
+    503: "<html><head><title>503 Service Unavailable</title></head></html>",
+    504: "<html><head><title>504 Gateway Time-out</title></head></html>",
+}
 
 
 class Server:
@@ -161,6 +167,8 @@ class Server:
             await asyncio.sleep(delay.seconds)
         if faults.draw("request_lost", path, method):
             return None
+        if error := faults.draw("error", path, method):
+            return error.status, {}, _ERRORS.get(error.status, _ERROR)
         if refusal := self._refusing(path, method):
             return refusal.status, _waiting(refusal), _said(refusal)
         if late := faults.draw("late", path, method):
@@ -181,12 +189,6 @@ class Server:
 
     def _refusing(self, path: str, method: str) -> refusals.RefusalError | None:
         """A refusal that was asked for."""
-        if rule := self.faults.draw("error", path, method):
-            return refusals.RefusalError(
-                -1001,
-                "Internal error; unable to process your request. Please try again.",
-                rule.status,
-            )
         limit, now = self.exchange.terms.weight[0], self.exchange.now_ms()
         if rule := self.faults.draw("rate_limit", path, method):
             return refusals.too_much_weight(limit, max(1, round(rule.seconds)))
@@ -271,6 +273,8 @@ def _waiting(refusal: refusals.RefusalError) -> dict[str, str]:
 
 
 def _response(status: int, headers: Mapping[str, str], said: Any) -> web.Response:
+    if isinstance(said, str):
+        return web.Response(text=said, status=status, content_type="text/html")
     return web.Response(
         body=_ENCODER.encode(said), status=status, headers={"Content-Type": _TYPE, **headers}
     )

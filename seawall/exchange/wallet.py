@@ -208,10 +208,11 @@ class Wallet:
         self.engine.observe(rows, until)
         self._collect()
 
-    def void(self, books: Raw, until: int) -> None:
-        """Rows were missed: here are whole books instead."""
+    def begin(self, books: Raw, now: int) -> None:
+        """Open with whole books, since rows may have been missed."""
+        self.updated = self.updated or now // MILLISECOND
         self.engine.void()
-        self.observe(books, until)
+        self.observe(books, now)
 
     def take_events(self) -> list[Event]:
         """What has happened since this was asked last."""

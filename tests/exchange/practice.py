@@ -90,8 +90,10 @@ class Practice:
         terms: Terms | None = None,
         port: int = 0,
         skip: float = 0.0,
+        ring: KeyRing = RING,
     ) -> None:
         self.port = port
+        self._ring = ring
         self._opened = threading.Event()
         self._failed: list[BaseException] = []
         self._thread = threading.Thread(
@@ -107,11 +109,13 @@ class Practice:
     ) -> None:
         async def main() -> None:
             self.loop = asyncio.get_running_loop()
-            self.server = Server(self.exchange, RING, Faults(7))
+            self.server = Server(self.exchange, self._ring, Faults(7))
             await self.server.run(self.port, self._ready)
 
         try:
-            self.exchange = Exchange(folder, RING.accounts, SystemClock(), terms, tape, speed, skip)
+            self.exchange = Exchange(
+                folder, self._ring.accounts, SystemClock(), terms, tape, speed, skip
+            )
             try:
                 asyncio.run(main())
             finally:
