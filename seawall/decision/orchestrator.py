@@ -142,7 +142,7 @@ class Orchestrator:
             self.wishes[column] = LONG_AGO
         for at, (name, _) in enumerate(self.traded):
             self.wishes["long_only"][at] = catalog.by_name[name].kind is Kind.SPOT
-        self._expiry = max(LEAST_EXPIRY, cadence * self.shape.expiry)
+        self.expiry = max(LEAST_EXPIRY, cadence * self.shape.expiry)
         regime = np.ones(len(Regime))
         regime[Regime.HIGH_VOL] = self.shape.high_volatility
         regime[Regime.EXTREME_VOL] = self.shape.extreme_volatility
@@ -210,13 +210,33 @@ class Orchestrator:
                 wanted = self._wanted(name, strength, cap, positions.get(name, 0.0), now)
                 if wanted is None:
                     continue
-                expiry = now + self._expiry
+                expiry = now + self.expiry
                 self.standing[name] = Standing(wanted, now, expiry)
                 wish = self.wishes[self._wish[name]]
                 wish["exposure"], wish["ts"], wish["expiry"] = wanted, now, expiry
-                words = self._rationale(strength, opinions, row)
-                intents.append(_intent(self.strategy, name, wanted, now, tape, expiry, words))
+                intents.append(self.intent(name, wanted, now, tape, strength, opinions, row))
         return intents
+
+    def intent(
+        self,
+        name: str,
+        wanted: float,
+        now: int,
+        tape: int,
+        strength: float,
+        opinions: Mapping[str, NDArray[Any]],
+        row: int,
+    ) -> Target | Close:
+        """The intent that asks for an exposure; opinions[agent][row] is what led to it."""
+        words = self._rationale(strength, opinions, row)
+        return _intent(self.strategy, name, wanted, now, tape, now + self.expiry, words)
+
+    def stood(self, asked: NDArray[np.int64]) -> None:
+        """What was asked for elsewhere, as `wishes` has it. asked: (traded,) 1 where it was."""
+        for at in np.flatnonzero(asked).tolist():
+            wish = self.wishes[at]
+            standing = Standing(float(wish["exposure"]), int(wish["ts"]), int(wish["expiry"]))
+            self.standing[self.traded[at][0]] = standing
 
     def refused(self, instrument: str, until: int) -> None:
         """Risk refused what was asked for: nothing more is asked until then (ns UTC), or `again`.

@@ -41,6 +41,7 @@ from seawall.core.records import (
 from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
 from seawall.node.action import Action, boundary_of, edges_of
+from seawall.node.busy import Busy
 from seawall.node.naive import NaiveModel
 from seawall.node.perception import Perceived, Perception, combined
 from seawall.node.provenance import Reviewed, long_lists
@@ -141,6 +142,7 @@ class Node:
         self._watch = watch
         self._eager = eager or watch is not None
         self._quiet = Quiet(action, perception.catalog)
+        self._busy = Busy(action, self._quiet, perception.catalog, ports.venue, ports.recorder)
         self._unseen: Perceived | None = None  # the last boundary, where nothing was to be done
         self.rows_before = 0  # rows of the tape from before this run
         self._hashes = hashlib.sha256(), hashlib.sha256()  # of all frames, and of all rows
@@ -196,12 +198,12 @@ class Node:
         self._command()
         if self.naive is not None:
             self.naive.observe(rows)
-        at = 0
+        at, genuine = 0, self._genuine(rows)
         for seen in self.perception.observe(rows):
             self._journal_gates()
-            at = self._through(seen, rows, at)
+            at = self._through(seen, genuine, at)
         self._journal_gates()
-        self._observe(Raw(rows[at:]), int(rows["recv_ts"][-1]))
+        self._observe(Raw(genuine[at:]), int(rows["recv_ts"][-1]))
         self.window.note(rows)
         self._publish()
         if self._progress is not None:
@@ -216,17 +218,18 @@ class Node:
         while boundary < len(edges) - 1:
             if not self._eager:
                 left = DIGEST_FRAMES - 1 - (self._boundaries - self._digest_frames)
-                reached = self._quiet.pass_over(
-                    seen.frames,
-                    edges,
-                    strengths,
-                    groups,
-                    boundary,
-                    (self._digest_ts, self._digest_every, left),
+                digest = (self._digest_ts, self._digest_every, left)
+                reached, at = self._busy.go_through(
+                    seen.frames, edges, strengths, opinions, boundary, digest, rows, at
                 )
+                if reached == boundary:
+                    reached = self._quiet.pass_over(
+                        seen.frames, edges, strengths, groups, boundary, digest
+                    )
                 if reached > boundary:
                     self._count(seen, edges, boundary, reached)
                     self._unseen = boundary_of(seen, edges, reached - 1)[0]
+                    self.action.prices.update(self._unseen.frames)
                     boundary = reached
                     continue
             one, part = boundary_of(seen, edges, boundary)

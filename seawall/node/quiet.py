@@ -24,10 +24,10 @@ class Quiet:
         self._action = action
         self._primary = {book: name for name, book in catalog.primary.items()}
         self._catalog = catalog
-        self._assets: dict[str, int] = {}
+        self.assets: dict[str, int] = {}
         for instrument in catalog.instruments:
             for asset in (instrument.base, instrument.quote, instrument.settle_asset):
-                self._assets.setdefault(asset, len(self._assets))
+                self.assets.setdefault(asset, len(self.assets))
         self._names = {name: at for at, name in enumerate(catalog.by_name)}
 
     def pass_over(
@@ -50,18 +50,10 @@ class Quiet:
         action = self._action
         if not self._still() or boundary >= len(edges) - 1:
             return boundary
-        plan = self._plan(frames[edges[boundary] : edges[boundary + 1]], digest)
+        plan = self.plan(frames[edges[boundary] : edges[boundary + 1]], digest)
         if plan is None:
             return boundary
         gauges = action.gauges
-        scratch = kernels.Scratch(
-            np.zeros(len(plan.primary)),
-            np.zeros(len(plan.assets)),
-            np.full(len(gauges.groups), np.nan),
-            np.zeros(len(gauges.groups)),
-            np.ones(len(gauges.measures), np.bool_),
-            np.zeros((2, len(plan.cash) + 1)),
-        )
         reached = kernels.pass_over(
             frames,
             edges,
@@ -69,7 +61,7 @@ class Quiet:
             groups,
             boundary,
             plan,
-            scratch,
+            self.scratch(plan),
             action.orchestrator.wishes,
             gauges.gauge[0],
             gauges.falls[0],
@@ -79,6 +71,18 @@ class Quiet:
         )
         action.max_drawdown = max(action.max_drawdown, float(plan.limits["drawdown"][0]))
         return int(reached)
+
+    def scratch(self, plan: kernels.Plan) -> kernels.Scratch:
+        """Room for one boundary."""
+        gauges = self._action.gauges
+        return kernels.Scratch(
+            np.zeros(len(plan.primary)),
+            np.zeros(len(plan.assets)),
+            np.full(len(gauges.groups), np.nan),
+            np.zeros(len(gauges.groups)),
+            np.ones(len(gauges.measures), np.bool_),
+            np.zeros((2, max(len(plan.assets), len(plan.primary)) + 1)),
+        )
 
     def _still(self) -> bool:
         """Whether nothing is under way that each boundary could move on."""
@@ -94,7 +98,7 @@ class Quiet:
             or action.books.breakers.acts(BreakerAction.REDUCE)
         )
 
-    def _plan(self, frames: NDArray[Any], digest: tuple[int, int, int]) -> kernels.Plan | None:
+    def plan(self, frames: NDArray[Any], digest: tuple[int, int, int]) -> kernels.Plan | None:
         """What the boundaries to come must look like: like this one. None: it is not regular."""
         action, catalog = self._action, self._catalog
         books: list[int] = frames["book"].tolist()
@@ -142,13 +146,13 @@ class Quiet:
     def _sources_of_marks(self, instruments: list[Instrument | None]) -> NDArray[Any]:
         """(assets,) MARK; the last frame that tells of an asset counts, as in `Prices.update`."""
         known = {self._action.books.ledger.numeraire: 1.0, **self._action.prices.asset_marks}
-        marks = np.zeros(len(self._assets), kernels.MARK)
-        for asset, at in self._assets.items():
+        marks = np.zeros(len(self.assets), kernels.MARK)
+        for asset, at in self.assets.items():
             marks[at] = (0, kernels.FIXED, known.get(asset, np.nan))
         for slot, instrument in enumerate(instruments):
             if instrument is not None:
-                marks[self._assets[instrument.quote]] = (slot, kernels.QUOTE, 0.0)
-                marks[self._assets[instrument.base]] = (slot, kernels.CONSENSUS, 0.0)
+                marks[self.assets[instrument.quote]] = (slot, kernels.QUOTE, 0.0)
+                marks[self.assets[instrument.base]] = (slot, kernels.CONSENSUS, 0.0)
         return marks
 
     def _cash(self) -> NDArray[Any]:
@@ -157,7 +161,7 @@ class Quiet:
         cash = np.zeros(len(held), CASH)
         for row, (asset, amount) in zip(cash, held, strict=True):
             row["units"] = float(amount) / float(10 ** ledger.decimals(asset))
-            row["asset"] = self._assets[asset]
+            row["asset"] = self.assets[asset]
         return cash
 
     def _held(self) -> NDArray[Any]:
@@ -169,8 +173,8 @@ class Quiet:
             unit = instrument.cash_unit
             inverse = instrument.kind is Kind.INVERSE
             row["instrument"] = self._names[name]
-            row["settle"] = self._assets[instrument.settle_asset]
-            row["quote"] = self._assets[instrument.quote]
+            row["settle"] = self.assets[instrument.settle_asset]
+            row["quote"] = self.assets[instrument.quote]
             row["spot"], row["inverse"] = instrument.kind is Kind.SPOT, inverse
             row["size"] = book.position * instrument.lot_float
             row["unit"] = abs(book.position) * unit.numerator / unit.denominator
@@ -187,7 +191,7 @@ class Quiet:
             row["ready"] = name in slots
             instrument = self._catalog.by_name[name]
             row["group"], row["instrument"] = group, self._names[name]
-            row["quote"] = self._assets[instrument.quote]
+            row["quote"] = self.assets[instrument.quote]
             row["inverse"] = instrument.kind is Kind.INVERSE
             row["lot"], row["lots"] = instrument.lot_float, float(ledger.position(name))
         return traded

@@ -31,6 +31,11 @@ class Recorder:
         self._every = every
         self._broken = ""
 
+    @property
+    def left(self) -> int:
+        """Rows up to the one after which the next snapshot is taken."""
+        return self._every - self.journal.rows % self._every
+
     def record(self, *records: AnyRecord) -> None:
         """Keep records, then apply them to every fold in turn.
 

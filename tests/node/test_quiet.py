@@ -128,7 +128,7 @@ def test_the_account_is_worth_the_same_to_the_last_bit():
         action, quiet = node.action, node._quiet
         marks = np.array([action.prices.marks.get(n, np.nan) for n in quiet._names])
         known = {action.books.ledger.numeraire: 1.0, **action.prices.asset_marks}
-        assets = np.array([known.get(asset, np.nan) for asset in quiet._assets])
+        assets = np.array([known.get(asset, np.nan) for asset in quiet.assets])
         cash, positions = quiet._cash(), quiet._held()
         found = ledger.value(cash, positions, marks, assets, np.zeros((2, len(cash) + 1)))
         portfolio = action.portfolio

@@ -22,6 +22,11 @@ class Position:
     cost: int = 0
     parts: list[list[int]] = field(default_factory=list)
 
+    @property
+    def open_lots(self) -> list[tuple[int, int]]:
+        """Open lots, oldest first: (signed lots, cost)."""
+        return [(self.side.sign * size, cost) for size, cost in self.parts]
+
     def trade(self, inverse: bool, side: Side, size: int, value: int) -> int:
         """Take in a fill of `size` lots worth `value`; returns the realised profit or loss.
 

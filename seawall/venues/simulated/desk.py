@@ -108,7 +108,7 @@ class Desk:
         )
         self.floor.markets["shared"] = int(shape.share_trades)
         self.floor.markets["kind"], self.floor.markets["power"] = shape.queue
-        self._walked = np.zeros((MOST_LEVELS, 2), np.int64)
+        self.walked = np.zeros((MOST_LEVELS, 2), np.int64)
         self._queues: list[list[Working]] = [[] for _ in range(instruments)]
         self._free = list(range(most - 1, -1, -1))
         self._at: dict[int, Working] = {}
@@ -164,8 +164,8 @@ class Desk:
         if not crosses or not size:
             return Plan([], 0, own)
         side = 1 - int(order.side)
-        count = kernels.walk(self.floor, index, side, first, limit, size, self._walked)
-        levels = [(price + shift, lots) for price, lots in self._walked[:count].tolist()]
+        count = kernels.walk(self.floor, index, side, first, limit, size, self.walked)
+        levels = [(price + shift, lots) for price, lots in self.walked[:count].tolist()]
         return Plan(levels, sum(lots for _, lots in levels), own)
 
     def _own_opposite(self, order: Order, index: int, limit: int) -> Working | None:
@@ -202,7 +202,7 @@ class Desk:
         """Take the plan's levels out of the venue's copy of the book."""
         if plan.levels:
             side = 1 - int(working.order.side)
-            kernels.take(self.floor, working.index, side, self._walked, len(plan.levels))
+            kernels.take(self.floor, working.index, side, self.walked, len(plan.levels))
 
     def why_not_rest(self, working: Working, plan: Plan) -> str:
         """Why what is left of an order does not stay; empty when it does."""

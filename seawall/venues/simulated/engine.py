@@ -90,6 +90,16 @@ class Engine:
         return self.matching.desk
 
     @property
+    def made(self) -> int:
+        """The sequence of the last report."""
+        return len(self._told.due)
+
+    @property
+    def last_due(self) -> int:
+        """Ns UTC at which it reaches the node; 0 before the first."""
+        return self._told.due[-1] if self._told.due else 0
+
+    @property
     def accounts(self) -> Accounts:
         """Balances and positions."""
         return self.matching.accounts

@@ -7,6 +7,7 @@ from seawall.core.clock import Clock
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.orders import Movement, Order, OrderReport, Report
+from seawall.venues.simulated.batch import is_plain
 from seawall.venues.simulated.engine import Engine
 from seawall.venues.simulated.log import Log
 from seawall.venues.simulated.shape import VenueShape
@@ -41,6 +42,20 @@ class SimulatedVenue:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def plain(self) -> bool:
+        """Whether its plain rules may run compiled; see batch."""
+        return self._log is None and is_plain(self.engine.shape)
+
+    @property
+    def heard(self) -> int:
+        """The last report sequence that `poll` has given."""
+        return self._after
+
+    def hear(self, sequence: int) -> None:
+        """The node has taken in the reports up to this one some other way."""
+        self._after = sequence
 
     @property
     def gateway(self) -> "SimulatedVenue":
