@@ -16,12 +16,10 @@ from seawall.node import busy_venue_kernels as exchanges
 from seawall.node.busy_venue_kernels import BUY, LEDGER, NARROW, SELL, SMALL, STRATEGY
 from seawall.node.quiet_kernels import mark, regular
 from seawall.risk import kernels as gauges
+from seawall.risk.limit_kernels import NO_CAP, capped
 
-LOTS_BOUND = 1 << 40  # of risk.limits
-PRODUCT_LIMIT = float(1 << 62)
 # what happened
 WANTED, APPROVED, SENT, ACCEPTED, FILL, ENDED = range(6)
-NO_CAP, POSITION, LEVERAGE, EXACT, SHORT = range(5)
 
 EVENT = np.dtype(
     [
@@ -260,15 +258,6 @@ def value_of(one: Any, scratch: Any) -> float:
 
 
 @njit(cache=True)
-def whole_lots(notional: float, value: float) -> int:
-    """As in `risk.limits`."""
-    if notional <= 0.0:
-        return 0
-    lots = np.int64(min(notional / value, PRODUCT_LIMIT))
-    return int(lots) if lots * value <= notional else int(lots) - 1
-
-
-@njit(cache=True)
 def worst_of(exchange: Any, instrument: int) -> int:
     """`Holding.worst`: most lots, either way, that it can come to."""
     order, lots = exchange.orders[instrument], exchange.books[LEDGER, instrument]["position"]
@@ -312,23 +301,19 @@ def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) ->
             continue
         if term["deposited"] == 0 or not 0.0 < value < np.inf:
             return False
-        lots, cap = whole_lots(abs(wanted), value), NO_CAP
         same = gross = 0.0
         for k in range(len(exchange.terms)):
             if k != instrument:
                 gross += side.worst[k]
                 if exchange.terms[k]["group"] == term["group"]:
                     same += side.worst[k]
-        most = whole_lots(course["position"] * equity - same, value)
-        if most < lots:
-            lots, cap = most, POSITION
-        most = whole_lots(course["leverage"] * equity - gross, value)
-        if most < lots:
-            lots, cap = most, LEVERAGE
-        if lots > LOTS_BOUND:
-            lots, cap = LOTS_BOUND, EXACT
-        if lots > 0 and term["spot"] == 1 and wanted < 0.0:
-            lots, cap = 0, SHORT
+        lots, cap = capped(
+            wanted,
+            value,
+            course["position"] * equity - same,
+            course["leverage"] * equity - gross,
+            term["spot"] == 0,
+        )
         if lots == 0 and held == 0:
             return False
         if lots + abs(held) >= NARROW:

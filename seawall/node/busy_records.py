@@ -27,14 +27,8 @@ from seawall.core.records import (
 from seawall.node import busy_kernels as kernels
 from seawall.node import busy_venue_kernels as exchanges
 from seawall.node.action import Action
+from seawall.risk.limits import approved_as
 
-CAPS = {
-    kernels.NO_CAP: "",
-    kernels.POSITION: "position",
-    kernels.LEVERAGE: "leverage",
-    kernels.EXACT: "exact books",
-    kernels.SHORT: "short sale",
-}
 NOT_FILLED = f"{TimeInForce.IOC}: what could not be filled at once"
 SIDES = (Side.BUY, Side.SELL)
 
@@ -115,13 +109,8 @@ class Telling:
                 )
                 records.append(IntentDecided(ts=ts, intent=intent))
             elif what == kernels.APPROVED:
-                approved = self.approved[place] = Approved(
-                    intent=intents[at],
-                    instrument=names[at],
-                    position=size,
-                    reduce_only=bool(flag),
-                    capped_by=CAPS[cap],
-                )
+                approved = approved_as(intents[at], size, bool(flag), cap)
+                self.approved[place] = approved
                 records.append(IntentApproved(ts=ts, approved=approved))
             elif what == kernels.SENT:
                 order = Order(

@@ -12,9 +12,9 @@ import msgspec
 from seawall.core.errors import SettingError
 from seawall.core.instruments import PRODUCT_LIMIT
 from seawall.core.intents import AnyIntent, Approved, Close, Refused, Target, Urgency
+from seawall.risk.limit_kernels import CAPS, LOTS_BOUND
 
 STRATEGY = "risk"  # the sub-ledger of what risk trades of its own
-LOTS_BOUND = 1 << 40  # leaves room for prices of 2**22 ticks under PRODUCT_LIMIT
 NO_CAP = ""
 
 
@@ -134,6 +134,17 @@ def approve(
         else:
             refused.append(answer)
     return approved, refused
+
+
+def approved_as(intent: Target | Close, position: int, reduce_only: bool, cap: int) -> Approved:
+    """What the compiled caps (`limit_kernels`) have approved of an intent."""
+    return Approved(
+        intent=intent,
+        instrument=intent.instrument,
+        position=position,
+        reduce_only=reduce_only,
+        capped_by=CAPS[cap],
+    )
 
 
 def deleverage(
