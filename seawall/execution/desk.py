@@ -86,7 +86,7 @@ class Desk:
         self.unreachable = ""  # why the venue cannot be reached; empty while it answers
         self.behind = True  # the books were not compared with the venue since it was out of reach
         self._venue = venue
-        self.prefix = prefix
+        self._prefix = prefix
         self._record = record
         self._last_fill = last_fill
         self._rejections: dict[Errand, tuple[int, int]] = {}  # (in a row, retry at)
@@ -95,6 +95,11 @@ class Desk:
         self._forgotten: dict[Errand, str] = {}  # the attempt that never arrived
         self._missed: set[str] = set()  # client ids whose reports may have been lost
         self._heard = 0  # the latest report's sequence
+
+    @property
+    def prefix(self) -> str:
+        """Of client ids."""
+        return self._prefix
 
     @property
     def plain(self) -> bool:
@@ -191,7 +196,7 @@ class Desk:
             self._change(order.client_id, OrderState.UNKNOWN, now, str(error))
 
     def _next_id(self) -> str:
-        return f"{self.prefix}-{self.orders.created + 1}"
+        return f"{self._prefix}-{self.orders.created + 1}"
 
     def cancel(self, entry: OrderEntry, now: int) -> None:
         """Ask the venue to cancel an order."""
