@@ -42,6 +42,9 @@ Examples:
       another strategy, one market, half a year; what comes before warms it up
   seawall backtest TAPE --strategy "trend share=0.6 fast=8" --strategy order_flow
       several on one account, each with its part of the capital
+  seawall backtest TAPE --schedule twap --horizon-s 120 --journal day.journal
+      each change of a position in parts; `seawall report day.journal --tape TAPE
+      --tca` says what they cost
   seawall backtest TAPE --strategy my_idea.py
       a strategy of your own; `seawall new strategy my_idea` writes the file
 
@@ -67,6 +70,17 @@ def backtest(
     symbol: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Instrument to trade; again for more."),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="twap, vwap, almgren_chriss, participation or iceberg (default: at_once).",
+        ),
+    ] = None,
+    horizon_s: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Seconds that a parent order takes (default: 300)."),
     ] = None,
     start: Annotated[
         str, typer.Option(metavar="TIME", help="Trade from here on, such as 2024-08-08T12:00.")
@@ -122,6 +136,8 @@ def backtest(
             "feed.cadence_ms": cadence_ms,
             **strategies_of(strategy, param),
             "decision.instruments": ",".join(symbol) if symbol else None,
+            "execution.schedule": schedule,
+            "execution.horizon_s": horizon_s,
             "capital": capital,
             "profile": profile,
             "seed": seed,

@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from seawall.core.parents import Pace
+
 
 class Urgency(StrEnum):
     """How an intent may be filled."""
@@ -21,6 +23,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
         ts: ns UTC, when it was decided; `tape` is the tape position known at that moment.
         expiry: ns UTC after which it is void.
         rationale: a short reason for people.
+        pace: how it is to be worked where it is not URGENT; None: as the settings say.
     """
 
     strategy: str
@@ -29,6 +32,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     expiry: int
     urgency: Urgency = Urgency.NORMAL
     rationale: str = ""
+    pace: Pace | None = None
 
 
 class Target(Intent, frozen=True, kw_only=True, tag="target"):

@@ -11,8 +11,9 @@ import msgspec
 from seawall.core.instruments import Instrument
 from seawall.core.intents import AnyIntent, Approved, Refused
 from seawall.core.orders import Fill, Funding, Order, OrderState
+from seawall.core.parents import Parent
 
-SCHEMA = 4
+SCHEMA = 5
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="record"):
@@ -94,6 +95,19 @@ class FundingBooked(Record, frozen=True, kw_only=True, tag="funding"):
     """A funding payment, booked once."""
 
     funding: Funding
+
+
+class ParentBegan(Record, frozen=True, kw_only=True, tag="parent_began"):
+    """A parent order is worked from here on, by the plan that its fields make."""
+
+    parent: Parent
+
+
+class ParentEnded(Record, frozen=True, kw_only=True, tag="parent_ended"):
+    """It is worked no more; what was done of it is what was filled."""
+
+    parent_id: str
+    reason: str
 
 
 class LotsTransferred(Record, frozen=True, kw_only=True, tag="transfer"):
@@ -256,6 +270,8 @@ AnyRecord = (
     | OrderChanged
     | FillBooked
     | FundingBooked
+    | ParentBegan
+    | ParentEnded
     | LotsTransferred
     | StrategyStopped
     | LedgerAdjusted

@@ -255,6 +255,39 @@ class DecisionSettings(Section):
         return self
 
 
+class ExecutionSettings(Section):
+    """How an approved change of a position is worked.
+
+    Attributes:
+        schedule: `at_once`, or how a parent order is divided over the horizon.
+        horizon_s: seconds that a parent order should take. slices: parts it is divided into.
+        jitter: share of a slice that sizes and times are drawn from.
+        bend: of `almgren_chriss`: 0 is even, more is sooner; kappa times the horizon.
+        participation: of `participation`: our share of all that is traded.
+        visible: of `iceberg`: share of the parent that is shown at once.
+        volume_bars: a table of bars that `vwap` learns the day's volume from, CSV or Parquet.
+    """
+
+    schedule: Literal["at_once", "twap", "vwap", "almgren_chriss", "participation", "iceberg"] = (
+        "at_once"
+    )
+    horizon_s: float = Field(default=300.0, ge=1, le=604_800)
+    slices: int = Field(default=20, ge=1, le=10_000)
+    jitter: float = Field(default=0.3, ge=0, le=1)
+    bend: float = Field(default=2.0, ge=0, le=50)
+    participation: float = Field(default=0.1, ge=0.001, le=0.9)
+    visible: float = Field(default=0.1, ge=0.001, le=1)
+    volume_bars: Annotated[str, Allowed("the path of a CSV or Parquet table, or empty")] = ""
+
+    @model_validator(mode="after")
+    def _vwap_has_bars(self) -> "ExecutionSettings":
+        if self.schedule == "vwap" and not self.volume_bars:
+            raise ValueError(
+                "vwap goes by the volume of a day: name a table of bars, execution.volume_bars"
+            )
+        return self
+
+
 class RiskSettings(Section):
     """What may be lost and held.
 

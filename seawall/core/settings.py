@@ -38,6 +38,7 @@ from seawall.core.sections import (
     ApiSettings,
     DecisionSettings,
     EstimationSettings,
+    ExecutionSettings,
     FeedSettings,
     Folder,
     GatingSettings,
@@ -110,6 +111,7 @@ class Settings(BaseSettings):
     estimation: EstimationSettings = EstimationSettings()
     gating: GatingSettings = GatingSettings()
     decision: DecisionSettings = DecisionSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     risk: RiskSettings = RiskSettings()
     venue: VenueSettings = VenueSettings()
     live: LiveSettings = LiveSettings()
@@ -161,6 +163,8 @@ class Settings(BaseSettings):
             del values[section][name]
         if not self.decision.strategies:  # journals from before there were any still mean the same
             del values["decision"]["strategies"]
+        if self.execution.schedule == "at_once":  # the same: there was no other way
+            del values["execution"]
         if inputs:
             values[INPUTS] = dict(inputs)
         return json.dumps(values, sort_keys=True, separators=(",", ":"))
@@ -380,6 +384,7 @@ __all__ = [
     "ApiSettings",
     "DecisionSettings",
     "EstimationSettings",
+    "ExecutionSettings",
     "FeedSettings",
     "GatingSettings",
     "Given",

@@ -11,6 +11,7 @@ from seawall.core.ports import Venue
 from seawall.execution.desk import Desk, ExecutionShape
 from seawall.execution.goals import Goals, Key, Pace, Strategies, Touch, at_once
 from seawall.execution.orders import Orders, worst_of
+from seawall.execution.pacing import Pacer
 
 
 class Executor(Desk):
@@ -43,6 +44,7 @@ class Executor(Desk):
     ) -> None:
         super().__init__(venue, orders, prefix, record, last_fill, shape)
         self.strategies = Strategies(strategies, position, shares)
+        self._pacer = pace if isinstance(pace, Pacer) else None
         self._goals = Goals(self, catalog.by_name, self.strategies, record, pace)
 
     @property
@@ -61,6 +63,19 @@ class Executor(Desk):
         Nothing goes to a venue that does not answer, or before the books agree with it again.
         """
         self._goals.work(touches, now, blocked)
+        if self._pacer is not None:
+            self._pacer.finish(self.goals, self.strategies.owner, now)
+
+    def heard(self, volumes: Mapping[str, float]) -> None:
+        """Lots that the market traded since the last boundary, by instrument."""
+        if self._pacer is not None:
+            self._pacer.heard(volumes)
+
+    def recover(self, now: int) -> None:
+        """See Desk; parent orders that were being worked go on."""
+        super().recover(now)
+        if self._pacer is not None:
+            self.aim(self._pacer.resumed(now))
 
     def reach(self, instrument: str) -> dict[str, tuple[int, int, int]]:
         """Strategy → lots held, and the furthest long and short that its open orders and its goal

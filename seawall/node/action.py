@@ -29,6 +29,7 @@ from seawall.core.records import (
 from seawall.decision.agents import Agent
 from seawall.decision.orchestrator import Orchestrator
 from seawall.execution import Executor, Orders
+from seawall.execution.parents import Parents
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
 from seawall.ledger.portfolio import Portfolio
@@ -68,6 +69,7 @@ class Books:
     def __init__(self, breakers: Mapping[str, Breaker]) -> None:
         self.ledger = Ledger()
         self.orders = Orders()
+        self.parents = Parents()
         self.breakers = Breakers(breakers)
         self.tally = Tally()
         self.models = Models()
@@ -81,6 +83,7 @@ class Books:
         return [
             self.ledger,
             self.orders,
+            self.parents,
             self.breakers,
             self.tally,
             self.models,
@@ -152,6 +155,15 @@ class Prices:
         self.touches[name] = (bid, ask)
         if regime != UNKNOWN:
             self.volatility[group] = max(self.volatility.get(group, 0.0), volatility)
+
+    def volumes(self, now: int) -> dict[str, float]:
+        """Instrument → lots that its market traded within the frame that closed now."""
+        return {
+            name: float(frame["buy_volume"] + frame["sell_volume"])
+            / self.catalog.by_name[name].lot_float
+            for name, frame in self.frames.items()
+            if int(frame["ts"]) == now
+        }
 
     def lot_value(self, instrument: Instrument) -> float:
         """Notional of one lot in the numeraire, NaN where unknown."""
@@ -239,6 +251,8 @@ class Action:
         approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)
         self._journal(intents, approved, refused, now)
         self.executor.aim(approved)
+        if self.books.parents.open:
+            self.executor.heard(self.prices.volumes(now))
         self.executor.work(self.prices.touches, now, bool(blocks))
 
     def _tell_stopped(self, now: int) -> None:

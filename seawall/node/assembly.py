@@ -217,6 +217,7 @@ def action_of(
     from seawall.execution import Executor
     from seawall.node import strategy as strategies
     from seawall.node.action import Action, Prices
+    from seawall.node.pacing import pacer_of
     from seawall.risk.gauges import Gauges
     from seawall.risk.limits import Limits
 
@@ -254,16 +255,18 @@ def action_of(
         chosen.name if chosen else strategies.RULES,
     )
     venues = sorted({i.venue for i in catalog.instruments})
+    names, prefix = [each.name for each in several], books.tally.origin or run
     executor = Executor(
         catalog,
         venue,
         books.orders,
-        books.tally.origin or run,
+        prefix,
         recorder.record,
         books.ledger.position,
         lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
-        strategies=[each.name for each in several],
+        strategies=names,
         shares=books.ledger.shares,
+        pace=pacer_of(settings, books, recorder.record, prefix, names),
     )
     return Action(
         books,

@@ -22,6 +22,7 @@ from seawall.core.intents import (
     Urgency,
 )
 from seawall.core.orders import Fill, Funding, Order, OrderState, OrderType, TimeInForce
+from seawall.core.parents import Algorithm, Pace, Parent
 from seawall.core.records import AnyRecord, decode, encode
 
 WHEN = 1_700_000_000_123_456_789
@@ -105,6 +106,25 @@ EXAMPLES: list[AnyRecord] = [
             ts=WHEN,
         ),
     ),
+    records.ParentBegan(
+        ts=WHEN,
+        parent=Parent(
+            parent_id="a-p1",
+            instrument="a",
+            side=Side.BUY,
+            lots=100,
+            held=-3,
+            pace=Pace(algorithm=Algorithm.VWAP, horizon=60, slices=2),
+            seed=7,
+            start=WHEN,
+            bid=9,
+            ask=10,
+            decided=WHEN,
+            strategy="x",
+            weights=(0.25, 0.75),
+        ),
+    ),
+    records.ParentEnded(ts=WHEN, parent_id="a-p1", reason="over"),
     records.LotsTransferred(
         ts=WHEN, instrument="a", giver="x", taker="y", lots=3, price=10, reason="netted"
     ),
@@ -181,6 +201,8 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "order_adopted",
         "order_changed",
         "order_created",
+        "parent_began",
+        "parent_ended",
         "reference_made",
         "refused",
         "run_started",

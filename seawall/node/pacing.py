@@ -1,0 +1,79 @@
+"""The pace at which parent orders are worked, from the settings."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seawall.core.clock import SECOND
+from seawall.core.intents import Approved
+from seawall.core.parents import Algorithm, Pace
+from seawall.core.settings import Settings
+
+if TYPE_CHECKING:
+    from seawall.execution.pacing import Pacer
+    from seawall.execution.volume_curve import VolumeCurve
+    from seawall.node.action import Books
+
+AT_ONCE = "at_once"
+
+
+def pace_of(settings: Settings) -> Pace | None:
+    """The pace of goals whose intent names none; None sends them at once."""
+    given = settings.execution
+    if given.schedule == AT_ONCE:
+        return None
+    return Pace(
+        algorithm=Algorithm(given.schedule),
+        horizon=round(given.horizon_s * SECOND),
+        slices=given.slices,
+        jitter=given.jitter,
+        bend=given.bend,
+        share_ppm=round(given.participation * 1_000_000),
+    )
+
+
+def curve_of(settings: Settings) -> "VolumeCurve | None":
+    """What VWAP goes by.
+
+    Raises:
+        DataError: the table of bars cannot be used.
+    """
+    if not settings.execution.volume_bars:
+        return None
+    from seawall.execution.volume_curve import learn
+    from seawall.lab.execution.bars import read
+
+    table = read(Path(settings.execution.volume_bars))
+    return learn(table.ts, table.volume, table.span)
+
+
+def pacer_of(
+    settings: Settings,
+    books: "Books",
+    record: Callable[..., None],
+    prefix: str,
+    strategies: Sequence[str],
+) -> "Pacer":
+    """What says how much of a goal may go out.
+
+    Args:
+        prefix: of parent ids. strategies: who shares the account, if several do.
+    """
+    from seawall.execution.pacing import Pacer
+
+    def held(goal: Approved) -> int:
+        name, strategy = goal.instrument, goal.intent.strategy
+        if strategy in strategies and len(strategies) > 1:
+            return books.ledger.position(name, strategy)
+        return books.ledger.position(name)
+
+    return Pacer(
+        books.parents,
+        record,
+        held,
+        prefix,
+        settings.seed,
+        pace_of(settings),
+        settings.execution.visible,
+        curve_of(settings),
+    )
