@@ -134,6 +134,9 @@ def flash_crash(
     detect: Annotated[
         bool, typer.Option("--detect/--no-detect", help="Show the scenes to the node too.")
     ] = True,
+    cadence_ms: Annotated[
+        str | None, typer.Option(metavar="N", help="Of the node's frames (default: 1000).")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -179,7 +182,9 @@ def flash_crash(
     if detect:
         with progress("stress", "scenes") as told:
             shown = [*bridged(1), *scaled(5 * MINUTE)]
-            settings = settings_of(None, {"mode": "backtest", "seed": str(seed)})
+            settings = settings_of(
+                None, {"mode": "backtest", "seed": str(seed), "feed.cadence_ms": cadence_ms}
+            )
             detections = node.detect(settings, shown, told)
     if json:
         import msgspec

@@ -214,10 +214,9 @@ def action_of(
     from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
     from seawall.decision.order_flow import OrderFlowShape
     from seawall.decision.trend import TrendShape
-    from seawall.execution import Executor
     from seawall.node import strategy as strategies
     from seawall.node.action import Action, Prices
-    from seawall.node.pacing import pacer_of
+    from seawall.node.pacing import executor_of
     from seawall.risk.gauges import Gauges
     from seawall.risk.limits import Limits
 
@@ -254,20 +253,8 @@ def action_of(
         traded,
         chosen.name if chosen else strategies.RULES,
     )
-    venues = sorted({i.venue for i in catalog.instruments})
-    names, prefix = [each.name for each in several], books.tally.origin or run
-    executor = Executor(
-        catalog,
-        venue,
-        books.orders,
-        prefix,
-        recorder.record,
-        books.ledger.position,
-        lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
-        strategies=names,
-        shares=books.ledger.shares,
-        pace=pacer_of(settings, books, recorder.record, prefix, names),
-    )
+    names = [each.name for each in several]
+    executor = executor_of(settings, catalog, venue, books, recorder, run, names)
     return Action(
         books,
         Prices(catalog),

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from seawall.core.clock import SECOND, TapeClock
 from seawall.core.events import Raw
 from seawall.core.records import BreakerChanged
 from seawall.core.settings import Settings
-from seawall.lab.execution.crash import PER_SECOND, STEP, Scene
+from seawall.lab.execution.crash import PER_SECOND, STEP, Floats, Scene
 from seawall.lab.execution.crash_tape import FRAGMENT, START, catalog, crossing, tape_of
 from seawall.node import assembly
 from seawall.risk.breakers import State
@@ -37,21 +39,34 @@ def detect(
 ) -> list[Detection]:
     """Show scenes to a node each and note when flash_crash opened.
 
-    A scene that never crosses has no delay, unless the breaker opened all the same: then it is
-    negative infinity, a false alarm.
+    Each scene is shown after a calm minute, so that the node has seen a market when it begins. One
+    that never crosses has no delay, unless the breaker opened all the same: then it is negative
+    infinity, a false alarm.
     """
     found = []
     for k, scene in enumerate(scenes):
-        step = crossing(scene.mid, settings.risk.flash_crash_threshold, WINDOW)
-        opened = _opened(settings, tape_of(scene))
+        shown = _after_calm(scene)
+        step = crossing(shown.mid, settings.risk.flash_crash_threshold, WINDOW)
+        opened = _opened(settings, tape_of(shown))
         delay = float("nan")
         if opened is not None:
             crossed_at = START + step * STEP + FRAGMENT
             delay = (opened - crossed_at) / SECOND if step >= 0 else float("-inf")
-        crossed = step / PER_SECOND if step >= 0 else float("nan")
+        crossed = (step - WINDOW) / PER_SECOND if step >= 0 else float("nan")
         found.append(Detection(scene.name, scene.kind, crossed, delay))
         report(k + 1, len(scenes))
     return found
+
+
+def _after_calm(scene: Scene) -> Scene:
+    """The scene with a minute before it in which nothing happens."""
+
+    def held(values: Floats) -> Floats:
+        return np.concatenate([np.repeat(values[:1], WINDOW, axis=0), values])
+
+    if len(scene.offset) == 1:
+        return scene._replace(mid=held(scene.mid))
+    return scene._replace(mid=held(scene.mid), offset=held(scene.offset), size=held(scene.size))
 
 
 def _opened(settings: Settings, rows: Raw) -> int | None:

@@ -1,18 +1,22 @@
-"""The pace at which parent orders are worked, from the settings."""
+"""The executor of a node, and the pace at which it works parent orders, from the settings."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seawall.core.clock import SECOND
+from seawall.core.instruments import Catalog
 from seawall.core.intents import Approved
 from seawall.core.parents import Algorithm, Pace
+from seawall.core.ports import Venue
 from seawall.core.settings import Settings
 
 if TYPE_CHECKING:
+    from seawall.execution import Executor
     from seawall.execution.pacing import Pacer
     from seawall.execution.volume_curve import VolumeCurve
     from seawall.node.action import Books
+    from seawall.storage.recorder import Recorder
 
 AT_ONCE = "at_once"
 
@@ -76,4 +80,36 @@ def pacer_of(
         pace_of(settings),
         settings.execution.visible,
         curve_of(settings),
+    )
+
+
+def executor_of(
+    settings: Settings,
+    catalog: Catalog,
+    venue: Venue,
+    books: "Books",
+    recorder: "Recorder",
+    run: str,
+    strategies: Sequence[str],
+) -> "Executor":
+    """The executor on these books.
+
+    Args:
+        run: of a new journal. strategies: who shares the account, if several do.
+    """
+    from seawall.execution import Executor
+
+    venues = sorted({i.venue for i in catalog.instruments})
+    prefix = books.tally.origin or run
+    return Executor(
+        catalog,
+        venue,
+        books.orders,
+        prefix,
+        recorder.record,
+        books.ledger.position,
+        lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
+        strategies=strategies,
+        shares=books.ledger.shares,
+        pace=pacer_of(settings, books, recorder.record, prefix, strategies),
     )
