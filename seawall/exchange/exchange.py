@@ -19,7 +19,7 @@ from seawall.exchange.wallet import Event, Wallet
 from seawall.ingestion.tape import Tape
 
 PLACE = "place.json"
-PLACE_EVERY = SECOND
+PLACE_EVERY = SECOND // 5
 QUOTE = "USDT"
 
 Heard = Callable[[Account, Market, list[Event]], None]
