@@ -178,6 +178,7 @@ def look(settings: "Settings", tape: Path, json: bool) -> None:
     """Whether the strategy sees the future: one line, and exit code 1 if it does."""
     import msgspec
 
+    from seawall.decision.strategies import exposing
     from seawall.lab.research.lookahead import check_lookahead
     from seawall.node.research import perceived_market
     from seawall.node.strategy import made, sleeves_of
@@ -189,7 +190,7 @@ def look(settings: "Settings", tape: Path, json: bool) -> None:
     several = [(each.named, each.parameters) for each in sleeves_of(decision.strategies)]
     wrong = False
     for named, parameters in several or [(decision.strategy, decision.parameters)]:
-        strategy = made(named, parameters, market.cadence)
+        strategy = exposing(named, made(named, parameters, market.cadence))
         found = check_lookahead(strategy, market.rows[:LOOK_ROWS])
         if json:
             values = {**msgspec.to_builtins(found), "honest": found.honest, "words": found.words}

@@ -1,5 +1,6 @@
 """What a strategy wants, and what risk allows of it. Only what is approved can become an order."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import msgspec
@@ -47,6 +48,22 @@ class Level(msgspec.Struct, frozen=True):
 
     price: int
     size: int
+
+
+def within(levels: Sequence[Level], room: int) -> tuple[Level, ...]:
+    """The first levels, as far as there is room for their lots.
+
+    Example:
+        >>> [level.size for level in within([Level(9, 5), Level(8, 5), Level(7, 5)], 7)]
+        [5, 2]
+    """
+    found: list[Level] = []
+    for level in levels:
+        size = min(level.size, room)
+        if size > 0:
+            found.append(Level(level.price, size))
+            room -= size
+    return tuple(found)
 
 
 class Quotes(Intent, frozen=True, kw_only=True, tag="quotes"):

@@ -8,7 +8,7 @@ import importlib.util
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -21,8 +21,10 @@ from seawall.core.verdicts import OPINION
 from seawall.decision.agents import Agent
 from seawall.decision.agents import build as build_agent
 from seawall.decision.kernels import Blend, blend_run
+from seawall.decision.market_making import MarketMaking, MarketMakingShape
 from seawall.decision.orchestrator import OrchestratorShape
 from seawall.decision.order_flow import OrderFlowShape
+from seawall.decision.quoting import Quoter
 from seawall.decision.strategy_kernels import CrossState, cross_run
 from seawall.decision.trend import TrendShape
 
@@ -30,6 +32,7 @@ Array = NDArray[np.float64]
 LOG = {"log": True}  # of a range: a search goes through it by ratio
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """Says after each row what it wants to hold, from this row and earlier ones only."""
 
@@ -50,11 +53,11 @@ class Strategy(Protocol):
 
 
 class Kind(NamedTuple):
-    """A strategy that can be built: `shape` is its parameters' type, with defaults and ranges;
-    `build` makes one of a shape and of the ns between two rows."""
+    """A strategy that can be built, of exposures or of quotes: `shape` is its parameters' type,
+    with defaults and ranges; `build` makes one of a shape and of the ns between two rows."""
 
     shape: type[msgspec.Struct]
-    build: Callable[[Any, int], Strategy]
+    build: Callable[[Any, int], Strategy | Quoter]
 
 
 class CrossShape(msgspec.Struct, frozen=True, kw_only=True):
@@ -223,6 +226,7 @@ STRATEGIES: dict[str, Kind] = {
     "moving_average_cross": Kind(CrossShape, MovingAverageCross),
     "trend": Kind(TrendRowsShape, _trend),
     "order_flow": Kind(OrderFlowRowsShape, _order_flow),
+    "market_making": Kind(MarketMakingShape, MarketMaking),
 }
 
 
@@ -285,3 +289,12 @@ def shape_of(kind: Kind, given: dict[str, Any]) -> Any:
         return msgspec.convert(given, kind.shape, strict=False)
     except msgspec.ValidationError as error:
         raise SettingError(f"{kind.shape.__name__}: {error}") from error
+
+
+def exposing(named: str, strategy: Strategy | Quoter) -> Strategy:
+    """The strategy, where it says exposures; SettingError where it quotes."""
+    if isinstance(strategy, Strategy):
+        return strategy
+    raise SettingError(
+        f"{named} quotes, and this is for strategies of exposures: try it with `seawall backtest`"
+    )

@@ -6,12 +6,13 @@ Goals (`goals`) say what leaves; the desk (`desk`) sends it and takes in what th
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from seawall.core.instruments import Catalog
-from seawall.core.intents import Approved
+from seawall.core.intents import Approved, Quotes
 from seawall.core.ports import Venue
 from seawall.execution.desk import Desk, ExecutionShape
-from seawall.execution.goals import Goals, Key, Pace, Strategies, Touch, at_once
+from seawall.execution.goals import ACCOUNT, Goals, Key, Pace, Strategies, Touch, at_once
 from seawall.execution.orders import Orders, worst_of
 from seawall.execution.pacing import Pacer
+from seawall.execution.quoting import Quoting
 
 
 class Executor(Desk):
@@ -46,6 +47,7 @@ class Executor(Desk):
         self.strategies = Strategies(strategies, position, shares)
         self._pacer = pace if isinstance(pace, Pacer) else None
         self._goals = Goals(self, catalog.by_name, self.strategies, record, pace)
+        self._quoting = Quoting(self, self.strategies)
 
     @property
     def goals(self) -> dict[Key, Approved]:
@@ -55,13 +57,34 @@ class Executor(Desk):
     def aim(self, approved: Iterable[Approved]) -> None:
         """Take over what risk approved; a newer approval replaces its owner's older one."""
         for approval in approved:
+            intent = approval.intent
+            key = approval.instrument, self.strategies.owner(intent.strategy)
+            if isinstance(intent, Quotes):
+                self._goals.drop(*key)
+                self._quoting.aim(approval)
+                continue
+            for other in list(self._quoting.standing):
+                if other == key or (other[0] == key[0] and key[1] == ACCOUNT):
+                    del self._quoting.standing[other]
             self._goals.aim(approval)
+
+    def abandon(self) -> None:
+        """Nothing is wanted any more; what stands at the venue is not touched."""
+        self._goals.standing.clear()
+        self._quoting.standing.clear()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is wanted that is not had, and no order is open."""
+        return not (self.orders.open or self._goals.standing or self._quoting.standing)
 
     def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
         """Send what is called for. `blocked`: only what reduces a position may go.
 
         Nothing goes to a venue that does not answer, or before the books agree with it again.
         """
+        if self.orders.open or self._quoting.standing:
+            self._quoting.work(touches, now, blocked)
         self._goals.work(touches, now, blocked)
         if self._pacer is not None:
             self._pacer.finish(self.goals, self.strategies.owner, now)
@@ -87,5 +110,7 @@ class Executor(Desk):
             buys, sells = worst_of(e for e in entries if e.order.strategy == name)
             goal = self.goals.get((instrument, name))
             aimed = self._goals.wanted(goal) if goal else held
-            found[name] = (held, max(held + buys, aimed), min(held - sells, aimed))
+            ladder = self._quoting.standing.get((instrument, name))
+            high, low = (ladder.high, ladder.low) if ladder else (held, held)
+            found[name] = (held, max(held + buys, aimed, high), min(held - sells, aimed, low))
         return found

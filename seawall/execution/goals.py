@@ -127,8 +127,7 @@ class Goals:
             if delta == 0:
                 del self.standing[key]
             elif touch is not None and not desk.waits(errand, now):
-                if self._strategies.names:
-                    delta = self._free(goal.instrument, delta, now, blocked)
+                delta = self._free(goal.instrument, delta, now, blocked)
                 due = self._pace(goal, delta, touch, now) if delta else Due(0)
                 if due.lots:
                     desk.send(self._order(key, goal, due, touch), now)
@@ -234,7 +233,7 @@ class Goals:
     # --- several strategies on one account ---
 
     def _free(self, instrument: str, delta: int, now: int, blocked: bool) -> int:
-        """The part of a strategy's delta that may leave as an order.
+        """The part of a goal's delta that may leave as an order.
 
         Nothing while an order of ours stands on the other side: it is cancelled, so that the two
         are netted and do not trade with each other. Blocked: what reduces the account's position.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from seawall.core.errors import VenueUnreachableError
 from seawall.core.frames import FrameFlag, Regime
 from seawall.core.instruments import Catalog, Instrument, Kind
-from seawall.core.intents import AnyIntent, Approved, Close, Refused
+from seawall.core.intents import AnyIntent, Approved, Close, Refused, Target
 from seawall.core.orders import OrderState
 from seawall.core.ports import Venue
 from seawall.core.records import (
@@ -28,6 +28,7 @@ from seawall.core.records import (
 )
 from seawall.decision.agents import Agent
 from seawall.decision.orchestrator import Orchestrator
+from seawall.decision.quoting import Held
 from seawall.execution import Executor, Orders
 from seawall.execution.parents import Parents
 from seawall.gating import Models, Sources
@@ -270,6 +271,9 @@ class Action:
             idle = {name for name, holding in holdings.items() if blocks or not holding.tradable}
             for orchestrator in self.orchestrators:
                 orchestrator.again(idle)
+            for each in self.several:
+                if each.ladders is not None:
+                    each.ladders.again()
 
     def look(self, seen: Perceived) -> None:
         """Take in a boundary at which there was nothing to do."""
@@ -377,6 +381,11 @@ class Action:
             own = holdings
             if self.several:
                 own = {name: holding.seen_by(who) for name, holding in holdings.items()}
+                each = self.several[place]
+                if each.ladders is not None and strengths is not None and not each.stopped:
+                    said = strengths[:, 3 * place : 3 * place + 3]
+                    intents += each.ladders.decide(said, self._quotable(each, own), now, tape)
+                    continue
             positions = {
                 name: holding.lots * holding.value if holding.lots else 0.0
                 for name, holding in own.items()
@@ -394,6 +403,15 @@ class Action:
             ]
         return intents
 
+    def _quotable(self, each: AtWork, own: Mapping[str, Holding]) -> dict[str, Held]:
+        """What a quoting strategy may make ladders for."""
+        cap = each.orchestrator.shape.cap_fraction * self.equity
+        return {
+            name: Held(holding.lots, int(cap / holding.value), touch, not holding.shortable)
+            for name, touch in self.prices.touches.items()
+            if (holding := own[name]).tradable and holding.known and cap > 0.0
+        }
+
     def _journal(
         self,
         intents: list[AnyIntent],
@@ -406,7 +424,8 @@ class Action:
         for refusal in refused:
             key = (_instrument_of(refusal.intent), refusal.reason)
             for orchestrator in self.orchestrators:
-                if refusal.intent.strategy == orchestrator.strategy:
+                asked = isinstance(refusal.intent, Target | Close)
+                if asked and refusal.intent.strategy == orchestrator.strategy:
                     orchestrator.refused(key[0], now + SAID_AGAIN)
             if now - self._refusals.get(key, -SAID_AGAIN) < SAID_AGAIN:
                 muted.add(id(refusal.intent))

@@ -22,12 +22,10 @@ from seawall.node.perception import Perception, PerceptionShape
 from seawall.node.summary import Summary
 
 if TYPE_CHECKING:
-    from seawall.decision.orchestrator import OrchestratorShape
     from seawall.ingestion.simulated import SimulatedFeed
     from seawall.ingestion.tape import TapeWriter
     from seawall.node.action import Action, Books
     from seawall.node.node import Node
-    from seawall.node.strategy import AtWork
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
     from seawall.venues.ccxt.venue import CcxtVenue
@@ -234,7 +232,7 @@ def action_of(
         hold=decision.minimum_hold_s,
         volatility=(bounds.low, bounds.high, bounds.extreme),
     )
-    chosen, several = None, _several(settings, perception, shape, traded)
+    chosen = None
     if decision.strategy != strategies.RULES:
         chosen = strategies.Chosen(
             decision.strategy, decision.parameters, len(groups), cadence, shape.uncorroborated
@@ -244,6 +242,12 @@ def action_of(
             "decision.parameters are of a strategy, and none is chosen; the rules have settings of "
             "their own under decision"
         )
+    several = strategies.at_work(
+        decision.strategies,
+        chosen,
+        (catalog, groups, cadence, shape, traded),
+        strict=settings.mode == "backtest",
+    )
     orchestrator = Orchestrator(
         catalog,
         groups,
@@ -268,25 +272,6 @@ def action_of(
         chosen,
         several,
     )
-
-
-def _several(
-    settings: Settings, perception: Perception, shape: "OrchestratorShape", traded: list[str]
-) -> "list[AtWork]":
-    """The strategies that share the account, each with its part of the capital."""
-    from seawall.decision.orchestrator import Orchestrator
-    from seawall.node.strategy import AtWork, Chosen, sleeves_of
-
-    groups, cadence = perception.market.groups, perception.cadence_ns
-    found = []
-    for sleeve in sleeves_of(settings.decision.strategies):
-        own = msgspec.structs.replace(shape, cap_fraction=shape.cap_fraction * sleeve.share)
-        chosen = Chosen(sleeve.named, sleeve.parameters, len(groups), cadence, shape.uncorroborated)
-        orchestrator = Orchestrator(
-            perception.catalog, groups, {}, cadence, own, traded, sleeve.name
-        )
-        found.append(AtWork(chosen, orchestrator, settings.mode == "backtest"))
-    return found
 
 
 def traded_of(settings: Settings, catalog: Catalog, deposits: Mapping[str, int]) -> list[str]:

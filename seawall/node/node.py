@@ -466,7 +466,7 @@ class Node:
                 self._through(seen, Raw(empty(0)), 0)
             if self._unseen is not None:
                 self.action.look(self._unseen)
-            self.action.executor.goals.clear()
+            self.action.executor.abandon()
             self.action.executor.cancel_risk(now)
             if self._flatten:
                 self._close_positions(now)

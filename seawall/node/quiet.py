@@ -88,8 +88,7 @@ class Quiet:
         """Whether nothing is under way that each boundary could move on."""
         action, executor = self._action, self._action.executor
         return not (
-            action.books.orders.open
-            or executor.goals
+            not executor.idle
             or executor.unreachable
             or executor.behind
             or action.compare_due

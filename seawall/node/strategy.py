@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
-from seawall.decision.orchestrator import Orchestrator
+from seawall.core.instruments import Catalog
+from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
+from seawall.decision.quoting import Ladders, Quoter
 from seawall.decision.strategies import Strategy, kind_of, own_file, shape_of
 
 RULES = "rules"  # the agents and the orchestrator's blend of them: the node has them anyway
@@ -32,7 +35,7 @@ def parameters_of(given: Iterable[str]) -> dict[str, Any]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def made(named: str, parameters: Sequence[str], cadence: int) -> Strategy:
+def made(named: str, parameters: Sequence[str], cadence: int) -> Strategy | Quoter:
     """The strategy of this name, or in this file, with these parameters (``fast=10``).
 
     Args:
@@ -147,14 +150,13 @@ class Chosen:
         for at, strategy in enumerate(self._each):
             own = rows[at::groups].copy()
             own["group"] = 0
+            if not isinstance(strategy, Strategy):
+                found[at::groups] = self._quotes(strategy, own, self._states[at])
+                continue
             try:
                 wanted = np.asarray(strategy.exposures(own, self._states[at]), np.float64)
             except Exception as error:  # somebody else's code may raise anything
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                raise SettingError(
-                    f"strategy {self.name}, {last.filename}, line {last.lineno}: "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+                raise self._failed(error) from error
             if wanted.shape != (len(own),) or bool((np.abs(wanted) > 1.0).any()):
                 raise SettingError(
                     f"strategy {self.name}: exposures must be one number in [-1, 1] for each of "
@@ -166,6 +168,34 @@ class Chosen:
             found[at::groups, 1] = np.where(np.isnan(wanted), np.nan, -1.0)
             found[at::groups, 2] = np.where(np.isnan(wanted), np.nan, 1.0)
         return found
+
+    @property
+    def quoter(self) -> Quoter | None:
+        """The strategy, where it quotes."""
+        first = self._each[0] if self._each else None
+        return None if first is None or isinstance(first, Strategy) else first
+
+    def _quotes(self, strategy: Quoter, rows: NDArray[Any], state: Any) -> NDArray[np.float64]:
+        """(n, 3) half, skew and size of a strategy that quotes; size as `strengths` scales it."""
+        try:
+            said = strategy.quotes(rows, state)
+            found = np.stack([said[name] for name in ("half", "skew", "size")], axis=1)
+        except Exception as error:
+            raise self._failed(error) from error
+        if found.shape != (len(rows), 3) or bool((found[:, 0] <= 0.0).any()):
+            raise SettingError(
+                f"strategy {self.name}: quotes must be one QUOTE with a half above 0, or NaN, for "
+                f"each of {len(rows)} rows"
+            )
+        found[:, 2] *= np.where(rows["flags"] & UNCORROBORATED, self._uncorroborated, 1.0)
+        return np.asarray(found, np.float64)
+
+    def _failed(self, error: Exception) -> SettingError:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return SettingError(
+            f"strategy {self.name}, {last.filename}, line {last.lineno}: "
+            f"{type(error).__name__}: {error}"
+        )
 
 
 class AtWork:
@@ -185,6 +215,10 @@ class AtWork:
         self.name = orchestrator.strategy
         self.stopped = ""
         self.told = False
+        quoter = chosen.quoter
+        self.ladders = (
+            Ladders(self.name, orchestrator.traded, quoter.rungs, quoter.step) if quoter else None
+        )
         self._chosen = chosen
         self._strict = strict
 
@@ -198,3 +232,29 @@ class AtWork:
                     raise
                 self.stopped = str(error)
         return np.zeros((len(rows), 3))
+
+
+def at_work(
+    texts: Sequence[str],
+    alone: Chosen | None,
+    market: tuple[Catalog, Sequence[str], int, OrchestratorShape, Sequence[str]],
+    strict: bool,
+) -> list[AtWork]:
+    """The strategies that share the account, each with its part of the capital; or the only one,
+    where it quotes.
+
+    Args:
+        market: catalog, groups, ns between two rows, how wishes become intents, what to trade.
+        strict: a strategy that fails ends the run.
+    """
+    catalog, groups, cadence, shape, traded = market
+    chosen = [(alone, alone.name, 1.0)] if alone and alone.quoter else []
+    for each in sleeves_of(texts):
+        made_of = Chosen(each.named, each.parameters, len(groups), cadence, shape.uncorroborated)
+        chosen.append((made_of, each.name, each.share))
+    found = []
+    for strategy, name, share in chosen:
+        own = msgspec.structs.replace(shape, cap_fraction=shape.cap_fraction * share)
+        orchestrator = Orchestrator(catalog, groups, {}, cadence, own, traded, name)
+        found.append(AtWork(strategy, orchestrator, strict))
+    return found

@@ -11,7 +11,17 @@ import msgspec
 
 from seawall.core.errors import SettingError
 from seawall.core.instruments import PRODUCT_LIMIT
-from seawall.core.intents import AnyIntent, Approved, Close, Refused, Target, Urgency
+from seawall.core.intents import (
+    AnyIntent,
+    Approved,
+    Basket,
+    Close,
+    Quotes,
+    Refused,
+    Target,
+    Urgency,
+    within,
+)
 from seawall.risk.limit_kernels import CAPS, LOTS_BOUND
 
 STRATEGY = "risk"  # the sub-ledger of what risk trades of its own
@@ -219,8 +229,8 @@ class _Portfolio:
 
     def answer(self, intent: AnyIntent, now: int) -> Approved | Refused:
         """The intent, approved or refused."""
-        if not isinstance(intent, Target | Close):
-            return Refused(intent=intent, reason="only Target and Close can be sized so far")
+        if isinstance(intent, Basket):
+            return Refused(intent=intent, reason="a basket is asked for leg by leg")
         holding = self._holdings.get(intent.instrument)
         if holding is None:
             return Refused(intent=intent, reason=f"{intent.instrument} is not traded here")
@@ -228,6 +238,8 @@ class _Portfolio:
             return _reduction(intent, 0)
         if now >= intent.expiry:
             return Refused(intent=intent, reason="the intent has expired")
+        if isinstance(intent, Quotes):
+            return self._quoted(intent, holding.seen_by(intent.strategy))
         if not math.isfinite(intent.exposure):
             return Refused(intent=intent, reason="the wanted exposure is not a number")
         block = self._block or _obstacle(intent.instrument, holding)
@@ -239,24 +251,27 @@ class _Portfolio:
         """Count an approved position as if all of it could fill."""
         holding = self._holdings[approved.instrument]
         stake = holding.stakes.get(approved.intent.strategy)
+        high = low = approved.position
+        if isinstance(approved.intent, Quotes):
+            high += sum(level.size for level in approved.intent.bids)
+            low -= sum(level.size for level in approved.intent.asks)
         if stake is not None:
-            lots = approved.position
-            if stake.worst_short <= lots <= stake.worst_long:
+            if stake.worst_short <= low and high <= stake.worst_long:
                 return
-            wider = Stake(stake.lots, max(stake.worst_long, lots), min(stake.worst_short, lots))
+            wider = Stake(stake.lots, max(stake.worst_long, high), min(stake.worst_short, low))
             stakes = {**holding.stakes, approved.intent.strategy: wider}
             holding = msgspec.structs.replace(holding, stakes=stakes)
             self._holdings[approved.instrument] = holding
             self._worst[approved.instrument] = holding.worst * holding.value
-        elif abs(approved.position) > holding.worst:
-            notional = abs(approved.position) * holding.value
+        elif max(high, -low) > holding.worst:
+            notional = max(high, -low) * holding.value
             self._worst[approved.instrument] = max(self._worst[approved.instrument], notional)
 
     def _sized(self, intent: Target, holding: Holding) -> Approved | Refused:
         """The least of what was asked and every cap."""
         wanted = _whole_lots(abs(intent.exposure), holding.value)
         lots, capped_by = wanted, NO_CAP
-        for cap, most in self._caps(intent, holding):
+        for cap, most in self._caps(intent, holding, 1 if intent.exposure > 0.0 else -1):
             if most < lots:
                 lots, capped_by = most, cap
         if lots == 0 and holding.lots == 0 and intent.exposure != 0.0:
@@ -272,8 +287,36 @@ class _Portfolio:
             capped_by=capped_by,
         )
 
-    def _caps(self, intent: Target, holding: Holding) -> tuple[tuple[str, int], ...]:
-        """Each cap's name and the most lots that it allows in this instrument."""
+    def _quoted(self, intent: Quotes, holding: Holding) -> Approved | Refused:
+        """The ladder, cut so that no cap is passed were one side filled and the other not.
+
+        Where no new risk may be taken only the side that reduces the position is left.
+        """
+        block = self._block or _obstacle(intent.instrument, holding)
+        longest, shortest = max(0, holding.lots), max(0, -holding.lots)
+        capped_by = block
+        if not block:
+            capped_by, longest = min(self._caps(intent, holding, 1), key=lambda cap: cap[1])
+            short, shortest = min(self._caps(intent, holding, -1), key=lambda cap: cap[1])
+            capped_by = capped_by if longest < shortest else short
+        bids = within(intent.bids, longest - holding.lots)
+        asks = within(intent.asks, shortest + holding.lots)
+        if not (bids or asks):
+            words = block or f"the {capped_by} cap leaves no room"
+            return Refused(intent=intent, reason=words if intent.bids or intent.asks else "empty")
+        cut = (bids, asks) != (intent.bids, intent.asks)
+        return Approved(
+            intent=msgspec.structs.replace(intent, bids=bids, asks=asks),
+            instrument=intent.instrument,
+            position=holding.lots,
+            reduce_only=bool(block),
+            capped_by=capped_by if cut else NO_CAP,
+        )
+
+    def _caps(
+        self, intent: Target | Quotes, holding: Holding, side: int
+    ) -> tuple[tuple[str, int], ...]:
+        """Each cap's name and the most lots, long (side +1) or short (-1), that it allows."""
         same = gross = 0.0
         for name, notional in self._worst.items():
             if name != intent.instrument:
@@ -283,12 +326,12 @@ class _Portfolio:
         position = self._limits.position * self._equity - same
         leverage = self._limits.leverage * self._equity - gross
         others = {n: s for n, s in holding.stakes.items() if n != intent.strategy}
-        taken = _taken(others, 1 if intent.exposure > 0.0 else -1)
+        taken = _taken(others, side)
         return (
             ("position", max(0, _whole_lots(position, holding.value) - taken)),
             ("leverage", max(0, _whole_lots(leverage, holding.value) - taken)),
             ("exact books", max(0, holding.bound - taken)),
-            ("short sale", holding.bound if holding.shortable or intent.exposure > 0.0 else 0),
+            ("short sale", holding.bound if holding.shortable or side > 0 else 0),
         )
 
 

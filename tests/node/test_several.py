@@ -3,9 +3,17 @@
 import pytest
 
 from seawall.core.errors import SettingError
-from seawall.core.records import FillBooked, IntentDecided, StrategyStopped
+from seawall.core.orders import Purpose
+from seawall.core.records import (
+    FillBooked,
+    IntentApproved,
+    IntentDecided,
+    OrderCreated,
+    StrategyStopped,
+)
 from seawall.core.settings import DecisionSettings, RiskSettings, Settings
-from seawall.node.strategy import Sleeve, sleeves_of
+from seawall.decision.strategies import exposing
+from seawall.node.strategy import Sleeve, made, sleeves_of
 from tests.node.short_runs import node_on, records, tape
 
 FAST = "moving_average_cross share=0.5 name=fast fast=5 slow=20"
@@ -30,6 +38,28 @@ class Failing:
         return np.ones(len(rows))
 
 STRATEGY = Kind(Shape, Failing)
+"""
+
+
+QUOTING = """
+import msgspec
+import numpy as np
+from seawall.decision.quoting import QUOTE
+from seawall.decision.strategies import Kind
+
+class Shape(msgspec.Struct, frozen=True):
+    half: float = 0.00005
+
+class Maker:
+    name, rungs, step = "maker", 2, 0.00003
+    def __init__(self, shape, cadence): self.half = shape.half
+    def start(self): return None
+    def quotes(self, rows, state):
+        said = np.zeros(len(rows), QUOTE)
+        said["half"], said["skew"], said["size"] = self.half, self.half, 0.2
+        return said
+
+STRATEGY = Kind(Shape, Maker)
 """
 
 
@@ -131,3 +161,28 @@ def test_one_strategy_or_several_not_both():
 def test_settings_without_several_are_those_of_before():
     assert "strategies" not in Settings(mode="backtest").canonical()
     assert "strategies" in settings("trend").canonical()
+
+
+def test_one_that_quotes_makes_a_market_beside_one_that_does_not(tmp_path):
+    file = tmp_path / "maker.py"
+    file.write_text(QUOTING)
+    node, summary = run(f"{file} share=0.5", FAST)
+    orders = [r.order for r in records(node, OrderCreated)]
+    quotes = [order for order in orders if order.purpose is Purpose.QUOTE]
+    assert {order.strategy for order in quotes} == {"maker"}
+    assert all(order.post_only for order in quotes)
+    asked = {r.approved.intent.ts for r in records(node, IntentApproved)}
+    assert {order.intent_ts for order in orders} <= asked
+    assert summary.strategies["maker"].fills > 5
+    ledger = node.action.books.ledger
+    ledger.conservation()
+    most = 0.5 * 0.1 * summary.equity_start  # its part of an instrument's cap
+    for name, lots in ledger.shares("BTC/USD@sim-a").items():
+        value = node.action.prices.lot_value(node.action.prices.catalog.by_name["BTC/USD@sim-a"])
+        assert name != "maker" or abs(lots) * value <= most * 1.01
+    assert not node.action.books.orders.open
+
+
+def test_what_quotes_is_not_searched_for_exposures():
+    with pytest.raises(SettingError, match="market_making quotes, and this is for strategies of"):
+        exposing("market_making", made("market_making", (), 10**9))

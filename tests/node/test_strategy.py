@@ -107,7 +107,7 @@ def test_a_file_that_will_not_do(tmp_path, text, says):
     ("named", "parameters", "says"),
     [
         ("nothing.py", (), "no such file"),
-        ("nothing", (), "no strategy is called 'nothing'; choose from moving_average_cross"),
+        ("nothing", (), "no strategy is called 'nothing'; choose from market_making, moving"),
         ("trend", ("slope=1",), "no parameter 'slope'; there are fast, slow, gain"),
         ("trend", ("fast=x",), "Expected"),
         ("moving_average_cross", ("fast=50", "slow=20"), "must be shorter"),

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import SettingError
-from seawall.decision.strategies import Kind, Strategy, kind_of, shape_of
+from seawall.decision.strategies import Kind, Strategy, exposing, kind_of, shape_of
 from seawall.lab.research import performance
 from seawall.lab.research.following import (
     MOST_FILLS_PER_ROW,
@@ -108,7 +108,7 @@ def build(plan: Plan, parameters: Parameters, cadence: int) -> Strategy:
         SettingError: it does not take them.
     """
     kind = kind_named(plan.strategy)
-    return kind.build(shape_of(kind, parameters), cadence)
+    return exposing(plan.strategy, kind.build(shape_of(kind, parameters), cadence))
 
 
 def evaluate(
