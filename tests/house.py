@@ -98,6 +98,7 @@ PORTS = (
     ("seawall/venues/ccxt/*", NETWORK, "real exchanges, in a thread of their own"),
     ("seawall/venues/simulated/server.py", NETWORK, "the simulated venue behind a socket"),
     ("seawall/venues/simulated/client.py", NETWORK, "speaks to that socket"),
+    ("seawall/lab/research/workers.py", ("socket",), "does a Ray cluster answer at all"),
     ("seawall/exchange/server.py", NETWORK, "the practice exchange on this machine"),
     ("seawall/exchange/sockets.py", NETWORK, "its WebSockets"),
     ("seawall/api/*", (*NETWORK, "time"), "the web server, in a thread of its own"),

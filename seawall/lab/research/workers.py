@@ -4,9 +4,13 @@ All give the same values; each worker maps the market's files into memory once.
 """
 
 import contextlib
+import logging
+import re
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +20,7 @@ from seawall.lab.research.evaluation import Evaluation, Plan, evaluate
 from seawall.lab.research.market import Market, load
 from seawall.lab.research.space import Parameters
 
+ANSWER_S = 5.0  # seconds that a cluster has to take a connection
 PIECES = 4  # that a batch is cut into for each worker, so that none of them waits long
 
 
@@ -60,9 +65,15 @@ class Processes:
 
     def evaluate(self, tasks: Sequence[Task]) -> Iterator[Evaluation]:
         """In pieces, whichever worker is free."""
-        futures = [self._pool.submit(_piece, part) for part in _parts(tasks, self._count)]
-        for future in futures:
-            yield from future.result()
+        try:
+            futures = [self._pool.submit(_piece, part) for part in _parts(tasks, self._count)]
+            for future in futures:
+                yield from future.result()
+        except BrokenProcessPool:
+            raise SettingError(
+                "a worker of the search was ended from outside, perhaps for lack of memory; what "
+                "has finished is kept: run the same command again, with fewer --workers"
+            ) from None
 
     def close(self) -> None:
         """Give up what has not begun, and wait for the rest."""
@@ -105,10 +116,16 @@ class Cluster:
             raise SettingError(
                 "a search on a cluster needs Ray: pip install 'seawall[ray]', or leave --ray out"
             ) from None
+        _answers(address)
         try:
-            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SettingError(f"--ray {address}: {error}") from error
+            ray.init(
+                address=address,
+                ignore_reinit_error=True,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+        except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
+            raise SettingError(f"--ray {address}: {str(error).splitlines()[0]}") from error
         kept = load(folder)
         arrays = kept.rows.copy(), kept.path.copy()
         self._ray, self._plan = ray, plan
@@ -125,6 +142,24 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster as it was."""
         self._ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Whether anything listens at HOST:PORT; Ray itself would wait for it for minutes.
+
+    Raises:
+        SettingError: nothing does.
+    """
+    found = re.fullmatch(r"(?:ray://)?([^:/\s]+):([0-9]{1,5})", address)
+    if found is None:
+        return  # another form, such as `auto`: Ray says by itself what is wrong with it
+    try:
+        socket.create_connection((found[1], int(found[2])), ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        why = str(getattr(error, "strerror", "") or error).lower()
+        raise SettingError(
+            f"--ray {address}: {why}; start a head there (`ray start --head`) or leave --ray out"
+        ) from None
 
 
 def _remote(market: Market, plan: Plan, tasks: Sequence[Task]) -> list[Evaluation]:

@@ -1,6 +1,7 @@
 """Search: every sampler, the same results however it is interrupted and whoever does the work."""
 
 import math
+import multiprocessing
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,24 @@ def test_other_processes_find_the_same(folder: Path) -> None:
         here = search(folder, PLAN, SPACE, shape)
         there = search(folder, PLAN, SPACE, shape, count=2)
         assert plain(here) == plain(there)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_one_line_and_costs_no_finished_set(
+    folder: Path, tmp_path: Path
+) -> None:
+    shape, study = SearchShape(sampler="random", sets=600), tmp_path / "a.study"
+
+    def report(done: int, total: int) -> None:
+        if done == 300:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    with pytest.raises(SettingError, match="with fewer --workers"):
+        search(folder, PLAN, SPACE, shape, study, count=2, report=report)
+    found = search(folder, PLAN, SPACE, shape, study)
+    assert found.earlier >= 300
+    assert plain(found) == plain(search(folder, PLAN, SPACE, shape))
 
 
 def test_what_a_strategy_refuses_is_not_drawn_and_not_in_the_grid(folder: Path) -> None:
