@@ -1,6 +1,7 @@
 """`seawall report`: the tear sheet of a run, one HTML file that can be mailed."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,9 @@ Examples:
   seawall report day.journal --tape TAPE --search sets.study --out day.html
       with the surface of a search: its study, or a table of sets with a value
 
+  seawall report day.journal --tape seawall-data/tape/day --tca
+      what each parent order cost against the mid at its decision, and why
+
 The page needs nothing else: mail it, print it, open it anywhere.
 """
 
@@ -30,7 +34,9 @@ def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="The folder of a paper run, or a journal.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, .html.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page to write, .html.")
+    ] = None,
     tape: Annotated[
         Path | None,
         typer.Option(metavar="TAPE", help="The tape of the run (default: that in its folder)."),
@@ -45,19 +51,73 @@ def report(
         Path | None,
         typer.Option(metavar="FILE", help="Settings (default: those in the journal)."),
     ] = None,
+    tca: Annotated[
+        bool, typer.Option("--tca", help="Print what the parent orders cost, part by part.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print that as JSON.")] = False,
 ) -> None:
     """Write the tear sheet of a run: what came of it, and why."""
     from seawall.node import tearsheet
 
+    if (out is None) == (not tca) or (json and not tca):
+        raise SettingError(
+            "give --out FILE for the page, or --tca for the costs of the parent orders (and --json "
+            "with it)"
+        )
     journal = run / "journal.sqlite" if run.is_dir() else run
-    check(out)
+    if out is not None:
+        check(out)
     story = tearsheet.read(journal)
     folder = tape or (_tape_in(run, story) if run.is_dir() else None)
     if folder is None:
         raise SettingError(f"{run} is a journal: name the tape of its run with --tape")
     settings = _settings(story, config, run)
+    if out is None:
+        costs(journal, folder, settings, json)
+        return
     write(out, journal, folder, settings, search)
     typer.echo(f"written: {out}")
+
+
+def costs(journal: Path, tape: Path, settings: "Settings", json: bool) -> None:
+    """The transaction costs of every parent order, on stdout."""
+    from seawall.execution.tca import PARTS, totals
+    from seawall.node.tca import gather
+
+    with progress("report", "rows") as told:
+        found = gather(journal, tape, settings, told)
+    lines = totals(found)
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode({"parents": found, "totals": lines}))
+        return
+    if not found:
+        typer.echo("no parent order: nothing was sent toward an approved position")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title="basis points of the mid at the decision, above 0 is cost",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    names = ("instrument", "strategy", "schedule", "parents", "filled", "shortfall", *PARTS)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for one in lines:
+        table.add_row(
+            one.instrument,
+            one.strategy,
+            one.algorithm or "at once",
+            f"{one.parents:,}" + (f" ({one.unknown:,} unknown)" if one.unknown else ""),
+            f"{one.filled:.1%}",
+            *(f"{getattr(one, name):.2f}" for name in ("shortfall", *PARTS)),
+        )
+    Console(file=sys.stdout, highlight=False).print(table)
 
 
 def check(out: Path) -> None:

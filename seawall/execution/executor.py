@@ -89,6 +89,11 @@ class Executor(Desk):
         if self._pacer is not None:
             self._pacer.finish(self.goals, self.strategies.owner, now)
 
+    @property
+    def plain(self) -> bool:
+        """See Desk; and every goal goes out at once."""
+        return super().plain and (self._pacer is None or self._pacer.idle)
+
     def heard(self, volumes: Mapping[str, float]) -> None:
         """Lots that the market traded since the last boundary, by instrument."""
         if self._pacer is not None:

@@ -78,6 +78,11 @@ class Pacer:
             return Due(0)
         return Due(parent.side.sign * out)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is worked over time, and nothing will be unless an intent asks for it."""
+        return self._usual is None and not self._parents.open
+
     def heard(self, volumes: Mapping[str, float]) -> None:
         """Lots that others traded since the last boundary, by instrument."""
         for (instrument, _), parent in self._parents.open.items():

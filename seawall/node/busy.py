@@ -151,6 +151,7 @@ class Busy:
             isinstance(intent, Target | Close)
             and intent.urgency is Urgency.NORMAL
             and intent.strategy == strategy
+            and intent.pace is None
             for intent in intents
         )
 

@@ -199,7 +199,8 @@ class Market(NamedTuple):
     rows: int
 
 
-KEPT = ["ts", "mid", "bid", "ask", "consensus", "votes", "quote_mark"]  # of a frame
+KEPT = ["ts", "mid", "bid", "ask", "consensus", "votes", "quote_mark", "vwap"]  # of a frame
+KEPT += ["buy_volume", "sell_volume"]
 
 
 def perceive(

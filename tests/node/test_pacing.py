@@ -57,6 +57,16 @@ def test_two_runs_are_the_same_and_another_seed_is_not() -> None:
     assert heads[0] == heads[1] != heads[2]
 
 
+def test_a_backtest_that_passes_over_quiet_boundaries_works_the_same_parents() -> None:
+    heads = []
+    for eager in (True, False):
+        node = node_on(*tape(60), PACED, eager=eager)
+        node.run()
+        assert records(node, ParentBegan)
+        heads.append(node.recorder.journal.head)
+    assert heads[0] == heads[1]
+
+
 def test_at_once_is_as_it_was() -> None:
     assert "execution" not in QUICK.canonical()
     assert "execution" in PACED.canonical()
