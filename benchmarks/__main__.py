@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     estimation,
+    exchange,
     features,
     growth,
     journal,
@@ -43,6 +44,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "risk": risk.risk,
     "ledger": risk.ledger,
     "growth": growth.growth,
+    "exchange": exchange.exchange,
     "tiers": research.tiers,
     "search": research.searching,
     "hftbacktest": hftbacktest_compare.hftbacktest,

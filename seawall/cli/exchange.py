@@ -80,6 +80,9 @@ def exchange(
     strict_client_ids: Annotated[
         bool, typer.Option("--strict-client-ids", help="A client's order id is used only once.")
     ] = False,
+    no_limits: Annotated[
+        bool, typer.Option("--no-limits", help="No rate limits, for tests under load.")
+    ] = False,
     funding_minutes: Annotated[
         int, typer.Option(metavar="N", help="Minutes between two funding times.")
     ] = 480,
@@ -109,6 +112,7 @@ def exchange(
         spot=_assets("--spot", spot) if spot else plain.spot,
         usdm=_assets("--usdm", usdm) if usdm else plain.usdm,
     )
+    terms = terms.unlimited() if no_limits else terms
     faults = Faults(seed, tuple(fault_of(text) for text in fault or ()))
     _serve(place, ring, terms, faults, _tape(tape), speed, skip, seed, port)
 

@@ -26,7 +26,7 @@ from seawall.exchange.spot import Partial
 from seawall.exchange.streams import Streams
 
 HOST = "127.0.0.1"
-STEP = 0.005  # seconds between two moves of the market
+STEP = 0.002  # seconds between two moves of the market
 FAULTS = "/admin/faults"
 ADMIN_HEADER = "X-Admin-Key"
 _TYPE = "application/json;charset=UTF-8"

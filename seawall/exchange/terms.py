@@ -12,6 +12,7 @@ FUNDING_AHEAD = 1_000  # funding times that are known at a start
 HIGHEST_LEVERAGE = 125
 MAINTENANCE_PPM = 4_000
 LIQUIDATION_FEE_PPM = 12_500
+_NO_LIMIT = 10**12
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,16 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
                     f"practice exchange: {name} is {value}; allowed is {low} to {high}"
                 )
         return self
+
+    def unlimited(self) -> "Terms":
+        """The same without rate limits that anybody could reach."""
+        return msgspec.structs.replace(
+            self,
+            weight=(_NO_LIMIT, _NO_LIMIT),
+            orders_10s=(_NO_LIMIT, _NO_LIMIT),
+            orders_minute=_NO_LIMIT,
+            orders_day=_NO_LIMIT,
+        )
 
     def limit(self, market: Market) -> int:
         """Request weight of a minute."""
