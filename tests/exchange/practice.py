@@ -56,12 +56,12 @@ def rows(*given: Row) -> np.ndarray:
     return made
 
 
-def book(second: float, levels: int = 30, lots: int = 100_000) -> list[Row]:
-    """A whole book, a lot of it at each tick of 0.10."""
+def book(second: float, levels: int = 30, lots: int = 100_000, lower: int = 0) -> list[Row]:
+    """A whole book, as many lots at each 0.10; `lower`: ticks that it has fallen."""
     made: list[Row] = [(second, EventKind.SNAPSHOT, Side.UNKNOWN, 0, 0)]
     for k in range(levels):
-        made.append((second, EventKind.DEPTH, Side.BUY, BID - 10 * k, lots))
-        made.append((second, EventKind.DEPTH, Side.SELL, ASK + 10 * k, lots))
+        made.append((second, EventKind.DEPTH, Side.BUY, BID - lower - 10 * k, lots))
+        made.append((second, EventKind.DEPTH, Side.SELL, ASK - lower + 10 * k, lots))
     return made
 
 

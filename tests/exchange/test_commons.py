@@ -6,68 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seawall.core.clock import SECOND, TapeClock
 from seawall.core.events import EventKind, Side
 from seawall.exchange import refusals
-from seawall.exchange.account import Account
-from seawall.exchange.exchange import Exchange
 from seawall.exchange.listing import Market
-from seawall.exchange.orders import Record, Wish
-from seawall.exchange.terms import Terms
-from tests.exchange.practice import ASK, BEGIN, BID, Row, book, tape_of
-
-FREE = Terms(spot={"USDT": 10_000_000, "BTC": 100}, spot_fees_ppm=(0, 0), usdm_fees_ppm=(0, 0))
-NAMES = ("alice", "bob", "carol")
-
-
-class Story:
-    """An exchange whose clock stands still until the story moves it."""
-
-    def __init__(self, folder: Path, *rows: Row, terms: Terms = FREE) -> None:
-        self.clock = TapeClock(2 * BEGIN)
-        tape = tape_of(folder / "tape", *rows)
-        self.exchange = Exchange(folder / "state", NAMES, self.clock, terms, tape)
-        self.pass_time(0.1)
-
-    def pass_time(self, seconds: float) -> None:
-        until = self.clock.now() + int(seconds * SECOND)
-        while self.clock.now() < until:
-            self.clock.wait(min(until, self.clock.now() + SECOND))
-            self.exchange.pump()
-
-    def place(
-        self,
-        name: str,
-        side: str,
-        lots: int,
-        ticks: int = 0,
-        kind: str = "",
-        market: Market = Market.SPOT,
-        **more: object,
-    ) -> Record:
-        wallet = self.account(name).wallets[market]
-        number = wallet.next_number()
-        wish = Wish(
-            number=number,
-            client=f"c{number}",
-            type=kind or ("LIMIT" if ticks else "MARKET"),
-            side=side,
-            lots=lots,
-            ticks=ticks,
-            **more,  # type: ignore[arg-type]
-        )
-        self.clock.wait(self.clock.now() + 1_000)
-        try:
-            listing = self.exchange.listed[market]["BTCUSDT"]
-            return wallet.place(wish, listing, self.clock.now())
-        finally:
-            self.exchange.tell(market)
-
-    def account(self, name: str) -> Account:
-        return self.exchange.accounts[name]
-
-    def close(self) -> None:
-        self.exchange.close()
+from tests.exchange.practice import ASK, BID, book
+from tests.exchange.story import NAMES, Story
 
 
 @pytest.fixture
