@@ -1,7 +1,6 @@
 """`seawall report`: the tear sheet of a run, one HTML file that can be mailed."""
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,29 +94,14 @@ def costs(journal: Path, tape: Path, settings: "Settings", json: bool) -> None:
     if not found:
         typer.echo("no parent order: nothing was sent toward an approved position")
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        title="basis points of the mid at the decision, above 0 is cost",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    names = ("instrument", "strategy", "schedule", "parents", "filled", "shortfall", *PARTS)
-    for name in names:
-        table.add_column(name, overflow="fold")
+    typer.echo("Basis points of the mid at the decision; above 0 is cost.")
     for one in lines:
-        table.add_row(
-            one.instrument,
-            one.strategy,
-            one.algorithm or "at once",
-            f"{one.parents:,}" + (f" ({one.unknown:,} unknown)" if one.unknown else ""),
-            f"{one.filled:.1%}",
-            *(f"{getattr(one, name):.2f}" for name in ("shortfall", *PARTS)),
-        )
-    Console(file=sys.stdout, highlight=False).print(table)
+        unknown = f" ({one.unknown:,} of unknown prices)" if one.unknown else ""
+        typer.echo(f"\n{one.instrument}, {one.strategy}, {one.algorithm or 'at once'}")
+        typer.echo(f"  {one.parents:,} parents{unknown}, {one.filled:.1%} filled")
+        typer.echo(f"  {'shortfall':<12}{one.shortfall:>9.2f}")
+        for name in PARTS:
+            typer.echo(f"    {name:<12}{getattr(one, name):>7.2f}")
 
 
 def check(out: Path) -> None:
