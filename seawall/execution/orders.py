@@ -5,7 +5,7 @@ is a defect and stops the books.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -138,6 +138,30 @@ class Orders:
             self._move(entry, OrderState.FILLED, booked.ts, "")
         elif entry.state not in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE):
             self._move(entry, OrderState.PARTIALLY_FILLED, booked.ts, "")
+
+    def carry(
+        self,
+        created: int,
+        opened: Mapping[str, OrderEntry],
+        ended: Mapping[OrderState, int],
+        done: Iterable[OrderEntry],
+        fills: Iterable[Fill],
+        sequence: int,
+    ) -> None:
+        """Take over what became of orders elsewhere, by the same rules.
+
+        Args:
+            created: how many are new. opened: those that are open now. ended: final state -> how
+                many came to it. done, fills: the last ones, at least KEPT where there are so many.
+            sequence: of the venue's last report that changed anything.
+        """
+        self.created += created
+        self.open = dict(opened)
+        for state, count in ended.items():
+            self.finished[state] = self.finished.get(state, 0) + count
+        self.done.extend(done)
+        self.fills.extend(fills)
+        self.sequence = max(self.sequence, sequence)
 
     def _entry(self, client_id: str) -> OrderEntry:
         entry = self.open.get(client_id)

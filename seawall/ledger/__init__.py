@@ -2,6 +2,6 @@
 
 from seawall.ledger.ledger import Ledger
 from seawall.ledger.portfolio import Holding, Portfolio
-from seawall.ledger.positions import Book
+from seawall.ledger.positions import Book, Traded
 
-__all__ = ["Book", "Holding", "Ledger", "Portfolio"]
+__all__ = ["Book", "Holding", "Ledger", "Portfolio", "Traded"]

@@ -24,7 +24,7 @@ from seawall.core.records import (
     RunStarted,
 )
 from seawall.ledger.portfolio import Earned, Holding, Portfolio, Valuation, leverage
-from seawall.ledger.positions import Book
+from seawall.ledger.positions import Book, Traded
 
 Amounts = dict[str, int]
 
@@ -207,6 +207,32 @@ class Ledger:
         if instrument.kind is Kind.SPOT and fill.fee_asset == instrument.base:
             self._shed(instrument, strategy, fill)
         self._sequences[instrument.venue] = fill.sequence
+
+    def carry(
+        self, strategy: str, traded: Mapping[str, tuple[Traded, Traded]], last: Mapping[str, int]
+    ) -> None:
+        """Take over a run of fills that were booked elsewhere, by the same rules.
+
+        Args:
+            traded: instrument -> what they left of the account's position and of the strategy's,
+                in the order of their first fills. last: venue -> the last fill's report.
+        """
+        for name, both in traded.items():
+            instrument = self._instruments[name]
+            settle, books = instrument.settle_asset, self._pair(name, strategy)
+            account, before = both[0], books[0].position
+            for book, change in zip(books, both, strict=True):
+                book.carry(change, settle)
+            if instrument.kind is Kind.SPOT:
+                for amounts in (self._cash, self._spot):
+                    _add(amounts, settle, account.flow)
+                    lots = books[0].position - before
+                    _add(amounts, instrument.base, lots * instrument.base_unit)
+            else:
+                _add(self._cash, settle, account.realised)
+            _add(self._cash, settle, -account.fees)
+            _add(self._fees, settle, account.fees)
+        self._sequences.update(last)
 
     def _reckoned(self, fill: Fill, instrument: Instrument, realised: int) -> int:
         """What the venue paid out for a trade, where it says so; the difference is kept."""

@@ -5,11 +5,27 @@ nothing is ever lost.
 """
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from seawall.core.errors import InvariantError
 from seawall.core.instruments import Instrument, Kind
+
+
+class Traded(NamedTuple):
+    """What a run of trades left of a position.
+
+    Attributes:
+        lots: open, oldest first: signed, with their cost.
+        realised, flow, volume, trades, fees: what the trades added to a Book's figures.
+    """
+
+    lots: Sequence[tuple[int, int]]
+    realised: int
+    flow: int
+    volume: int
+    trades: int
+    fees: int
 
 
 class Book:
@@ -112,6 +128,17 @@ class Book:
             size -= closed
             value -= proceeds
         return realised, size, value
+
+    def carry(self, traded: Traded, asset: str) -> None:
+        """Take over a run of trades that was booked elsewhere; their fees were in `asset`."""
+        self._lots = deque((abs(size), cost) for size, cost in traded.lots)
+        self.position = sum(size for size, _ in traded.lots)
+        self.cost = sum(cost for _, cost in traded.lots)
+        self.realised += traded.realised
+        self.flow += traded.flow
+        self.volume += traded.volume
+        self.trades += traded.trades
+        self.pay(asset, traded.fees)
 
     def pay(self, asset: str, fee: int) -> None:
         """Book a fee in smallest units of its asset."""

@@ -16,7 +16,10 @@ from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.intents import Close, Target, Urgency
 from seawall.core.orders import OrderState, OrderType, Purpose, TimeInForce
+from seawall.core.records import Fold
 from seawall.execution.goals import ACCOUNT
+from seawall.execution.orders import KEPT, OrderEntry
+from seawall.ledger import Traded
 from seawall.ledger.kernels import CASH, HELD
 from seawall.node import busy_kernels as kernels
 from seawall.node import busy_venue_kernels as exchanges
@@ -150,6 +153,7 @@ class Busy:
         return plain and all(
             isinstance(intent, Target | Close)
             and intent.urgency is Urgency.NORMAL
+            and intent.pace is None
             and intent.strategy == strategy
             and intent.pace is None
             for intent in intents
@@ -306,23 +310,60 @@ class Busy:
     ) -> None:
         """Journal what happened, and let everybody know."""
         action, executor = self._action, self._action.executor
-        course, stand = side.course[0], exchange.stand[0]
-        assert self._venue is not None
-        heard = int(stand["sequence"] - stand["reported"] + stand["heard"])
+        course = side.course[0]
         telling = Telling(action, self._instruments, opinions)
-        reports = telling.reports(exchange.reports[: stand["reported"]])
-        records = telling.records(side.events[: course["events"]])
-        open_orders = [entry.order for entry in action.books.orders.open.values()]
-        known = {order.client_id: order for order in (*open_orders, *telling.orders)}
+        events = side.events[: course["events"]]
+        telling.tell(events)
+        self._venue_takes_back(exchange, telling)
+        if telling.records:
+            books = action.books
+            moved: list[Fold] = [books.ledger, books.orders, books.tally]
+            idle: list[Fold] = [books.breakers, books.models, books.sources, books.updates]
+            self._recorder.carry(
+                telling.records,
+                [*moved, *idle],
+                lambda: self._books_take_back(exchange, side, events, telling),
+            )
+        goals = {}
+        for index in side.aims[: course["aims"]].tolist():
+            key, aimed = (self._names[index], ACCOUNT), int(side.goals[index]["aimed"])
+            goals[key] = telling.approved[aimed] if aimed >= 0 else executor.goals[key]
+        executor.goals.clear()
+        executor.goals.update(goals)
+        for name, target in zip(self._names, side.targets.tolist(), strict=True):
+            if not math.isnan(target):
+                action.targets[name] = target
+        action.orchestrator.stood(side.asked)
+
+    def _venue_takes_back(self, exchange: exchanges.Exchange, telling: Telling) -> None:
+        action, executor, venue = self._action, self._action.executor, self._venue
+        assert venue is not None
+        stand = exchange.stand[0]
+        reports = exchange.reports[: stand["reported"]].copy()
+        heard = int(stand["sequence"] - stand["reported"] + stand["heard"])
+        ended = (reports["what"] == exchanges.CANCELED) | (
+            (reports["what"] == exchanges.TOLD) & (reports["whole"] == 1)
+        )
+        last = zip(*(reports[name][ended].tolist() for name in ("number", "sequence")), strict=True)
+        moved = reports[reports["what"] == exchanges.FILLED_LOTS]
+        value = moved["price"] * moved["size"] * self._terms["unit"][moved["instrument"]]
         flying = []
         for index in exchange.flight[: stand["flying"]].tolist():
             order = exchange.orders[index]
-            each = known[f"{executor.prefix}-{order['number']}"]
-            flying.append((each, int(order["sent"]), int(order["arrival"])))
-        accept = executor.shape.accept_ns
+            number = int(order["number"])
+            known = telling.orders.get(number)
+            if known is None:
+                known = action.books.orders.open[f"{executor.prefix}-{number}"].order
+            flying.append((known, int(order["sent"]), int(order["arrival"])))
         done = batch.Batch(
-            [(order, order.accept_until - accept) for order in telling.orders],
-            reports,
+            reports["due"].tolist(),
+            moved["sequence"].tolist(),
+            [telling.later(reports[: stand["heard"]]), telling.later(reports[stand["heard"] :])],
+            int(reports["ts"][-1]) if len(reports) else 0,
+            {f"{executor.prefix}-{number}": sequence for number, sequence in last},
+            list(
+                zip(moved["instrument"].tolist(), moved["ts"].tolist(), value.tolist(), strict=True)
+            ),
             flying,
             {
                 asset: int(exchange.cash[1, at])
@@ -337,21 +378,77 @@ class Busy:
             int(stand["now"]),
             int(stand["last_arrival"]),
         )
-        batch.take_back(self._venue.engine, done)
-        self._venue.hear(heard)
+        batch.take_back(venue.engine, done)
+        venue.hear(heard)
         executor.hear(heard)
-        if records:
-            self._recorder.record(*records)
-        goals = {}
-        for index in side.aims[: course["aims"]].tolist():
-            key, aimed = (self._names[index], ACCOUNT), int(side.goals[index]["aimed"])
-            goals[key] = telling.approved[aimed] if aimed >= 0 else executor.goals[key]
-        executor.goals.clear()
-        executor.goals.update(goals)
-        for name, target in zip(self._names, side.targets.tolist(), strict=True):
-            if not math.isnan(target):
-                action.targets[name] = target
-        action.orchestrator.stood(side.asked)
+
+    def _books_take_back(
+        self,
+        exchange: exchanges.Exchange,
+        side: kernels.Side,
+        events: NDArray[Any],
+        telling: Telling,
+    ) -> None:
+        """The folds: as if they had heard of the records one by one."""
+        books, prefix = self._action.books, self._action.executor.prefix
+        orders = {
+            **{entry.order.client_id: entry.order for entry in books.orders.open.values()},
+            **{order.client_id: order for order in telling.orders.values()},
+        }
+        standing = {f"{prefix}-{number}" for number in exchange.orders["number"].tolist() if number}
+        opened = dict(books.orders.open)
+        for order in telling.orders.values():
+            sent = order.accept_until - self._action.executor.shape.accept_ns
+            opened[order.client_id] = OrderEntry(
+                order=order, state=OrderState.SENT, filled=0, changed=sent
+            )
+        ended: dict[OrderState, int] = {}
+        for done in telling.done:
+            ended[done.state] = ended.get(done.state, 0) + 1
+        said = events["sequence"][events["sequence"] > 0]
+        books.orders.carry(
+            len(telling.orders),
+            {name: entry for name, entry in opened.items() if name in standing},
+            ended,
+            [
+                OrderEntry(
+                    order=orders[f"{prefix}-{done.number}"],
+                    state=done.state,
+                    filled=done.filled,
+                    changed=done.ts,
+                    reason=done.reason,
+                )
+                for done in telling.done[-KEPT:]
+            ],
+            telling.fills[-KEPT:],
+            int(said.max()) if len(said) else 0,
+        )
+        strategy = self._action.orchestrator.strategy
+        traded = events["instrument"][events["what"] == kernels.FILL].tolist()
+        last = {}
+        for fill in telling.fills:
+            last[self._instruments[self._index[fill.instrument]].venue] = fill.sequence
+        books.ledger.carry(
+            strategy,
+            {
+                self._names[at]: (
+                    _traded(exchange, exchanges.LEDGER, at),
+                    _traded(exchange, exchanges.STRATEGY, at),
+                )
+                for at in dict.fromkeys(traded)
+            },
+            last,
+        )
+        books.tally.carry(
+            int((events["what"] == kernels.WANTED).sum()), len(telling.orders), len(traded)
+        )
+
+
+def _traded(exchange: exchanges.Exchange, whose: int, index: int) -> Traded:
+    """What the fills of the pass left of a position."""
+    book = exchange.books[whose, index]
+    names = ("realised", "flow", "volume", "trades", "fees")
+    return Traded(_lots_of(exchange, whose, index), *(int(book[name]) for name in names))
 
 
 def _lots_of(exchange: exchanges.Exchange, whose: int, index: int) -> list[tuple[int, int]]:

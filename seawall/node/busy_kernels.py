@@ -35,7 +35,7 @@ EVENT = np.dtype(
         ("fee", "<i8"),
         ("venue_ts", "<i8"),
         ("decided", "<i8"),  # ns UTC of the intent behind an order
-        ("flag", "<i8"),  # reduce-only; of WANTED 1 where it is a Close
+        ("flag", "<i8"),  # reduce-only; of FILL 1 where it was the last one
         ("cap", "<i8"),
         ("tape", "<i8"),
         ("row", "<i8"),  # of the opinions
@@ -148,7 +148,8 @@ def listen(exchange: Any, side: Any, now: int, count: int) -> None:
             event["fee"], event["venue_ts"] = one["fee"], one["ts"]
             order["filled"] += one["size"]
             side.course[0]["renewed"] = 1
-            if order["filled"] == order["size"]:
+            event["flag"] = one["whole"]
+            if one["whole"] == 1:
                 order["number"] = 0
         elif one["what"] == exchanges.NEW:
             event = note(side, ACCEPTED, now, instrument)
@@ -358,7 +359,6 @@ def commit(
         group = plan.traded[at]["group"]
         event = note(side, WANTED, now, instrument)
         event["exposure"], event["strength"] = wanted, strengths[row + group, 0]
-        event["flag"] = 1 if wanted == 0.0 else 0
         event["tape"], event["row"] = frame["tape"], row + group
     for at in range(len(plan.traded)):
         wanted = side.wants[at]

@@ -88,6 +88,12 @@ class Tally:
             case _:
                 pass  # nothing else is counted
 
+    def carry(self, intents: int, orders: int, fills: int) -> None:
+        """Count what was recorded elsewhere."""
+        self._memory.intents += intents
+        self._memory.orders += orders
+        self._memory.fills += fills
+
     def state(self) -> Any:
         """Plain values."""
         return msgspec.to_builtins(self._memory)

@@ -3,7 +3,7 @@
 A record is kept first and applied next; state is kept now and then, and rebuilt at the start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -51,6 +51,29 @@ class Recorder:
             self._apply(seq, record)
         if self.journal.rows // self._every > before // self._every:
             self.snapshot()
+
+    def carry(
+        self, records: Sequence[AnyRecord], moved: Sequence[Fold], move: Callable[[], None]
+    ) -> None:
+        """Keep records whose effect on some folds is known already: `move` brings it to them.
+
+        No snapshot may be due before the last of the records: see `left`.
+
+        Args:
+            moved: these folds, and those that none of the records concerns.
+
+        Raises:
+            StoreError: they could not be kept; no fold has heard of them.
+            InvariantError: a fold refused one that is kept; from then on nothing is recorded.
+        """
+        if self._broken:
+            raise InvariantError(self._broken)
+        self.journal.append(list(records))
+        move()
+        for fold in self._folds:
+            if not any(fold is each for each in moved):
+                for record in records:
+                    fold.apply(record)
 
     def _apply(self, seq: int, record: AnyRecord) -> None:
         try:

@@ -4,32 +4,39 @@ Plain is an exchange in the node's own process at which nothing rests or waits: 
 what they find and are done.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from seawall.core.events import Side
-from seawall.core.orders import Fill, Order, OrderReport
+from seawall.core.orders import Order, Report
 from seawall.venues.simulated.accounts import Position
 from seawall.venues.simulated.engine import Engine
+from seawall.venues.simulated.fees import DAY
 from seawall.venues.simulated.log import Requested
 from seawall.venues.simulated.shape import VenueShape
 
 
 class Batch(NamedTuple):
-    """What happened at an exchange, in order.
+    """What happened at an exchange.
 
     Attributes:
-        placed: orders and when they were sent (ns UTC). reports: with the time at which each
-            reaches the node. flying: orders that have not arrived, with when they were sent and
-            when they will.
-        balances: asset → smallest units. positions: instrument → [lots, cost] of the open lots,
+        due: of each report, ns UTC at the node. moves: the sequences of the fills. tell: parts of
+            the reports, how many they are and what puts them into words. said: ns UTC of the last.
+        ended: orders that are done, and the sequence of their last report.
+        fills: place of the instrument, time and value of each.
+        flying: orders that have not arrived, with when they were sent and when they will.
+        balances: asset -> smallest units. positions: instrument -> [lots, cost] of the open lots,
             oldest first, lots signed.
         now, last_arrival: ns UTC.
     """
 
-    placed: Iterable[tuple[Order, int]]
-    reports: Iterable[tuple[Fill | OrderReport, int]]
-    flying: Iterable[tuple[Order, int, int]]
+    due: Sequence[int]
+    moves: Sequence[int]
+    tell: Sequence[tuple[int, Callable[[], list[Report]]]]
+    said: int
+    ended: Mapping[str, int]
+    fills: Sequence[tuple[int, int, int]]
+    flying: Sequence[tuple[Order, int, int]]
     balances: Mapping[str, int]
     positions: Mapping[str, list[tuple[int, int]]]
     now: int
@@ -61,26 +68,25 @@ def flying(engine: Engine) -> list[Requested] | None:
 def take_back(engine: Engine, batch: Batch) -> None:
     """Take over what happened since `flying`."""
     matching = engine.matching
-    for order, ts in batch.placed:
-        matching.register(order, ts)
-    for report, due in batch.reports:
-        matching.keep(report, due)
-        working = matching.orders[report.client_id]
-        if isinstance(report, Fill):
-            instrument = engine.catalog.instruments[working.index]
-            value = instrument.value(report.price, report.size)
-            matching.turnover.add(instrument.settle_asset, report.ts, value)
-            matching.changed[working.index] = report.ts
-            working.filled += report.size
-        else:
-            working.report = report
-            if report.state.final:
-                del matching.live[report.client_id]
+    engine.postpone(batch.due, batch.moves, batch.tell, batch.ended)
+    for client_id in [each for each in matching.live if each in batch.ended]:
+        del matching.live[client_id], matching.orders[client_id]
+    traded: dict[tuple[int, int], int] = {}
+    for index, ts, value in batch.fills:
+        day = ts // DAY
+        traded[index, day] = traded.get((index, day), 0) + value
+        matching.changed[index] = ts
+    for (index, day), value in traded.items():
+        asset = engine.catalog.instruments[index].settle_asset
+        matching.turnover.add(asset, day * DAY, value)
     matching.accounts.balances.update(batch.balances)
     for name, lots in batch.positions.items():
         matching.accounts.positions[name] = _position(lots)
     matching.timers.clear()
+    matching.said = max(matching.said, batch.said)
     for order, ts, arrival in batch.flying:
+        if order.client_id not in matching.live:
+            matching.register(order, ts)
         request = Requested(
             action="place", client_id=order.client_id, order=order, ts=ts, arrival=arrival
         )

@@ -7,7 +7,7 @@ out. At equal times the tape goes first, so a request at T is applied once the t
 
 import gc
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,6 +93,18 @@ class Engine:
     def made(self) -> int:
         """The sequence of the last report."""
         return len(self._told.due)
+
+    def postpone(
+        self,
+        due: Sequence[int],
+        moves: Sequence[int],
+        tell: Sequence[tuple[int, Callable[[], list[Report]]]],
+        ended: Mapping[str, int],
+    ) -> None:
+        """Reports that were made elsewhere, see `Told.postpone`. ended: orders that are done, and
+        the sequence of their last report."""
+        self._told.postpone(due, moves, tell)
+        self._told.ended.update(ended)
 
     @property
     def last_due(self) -> int:

@@ -6,8 +6,9 @@ log are held; a report from there is read when somebody asks for it.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import cast
 
 import msgspec
 
@@ -37,7 +38,8 @@ class Told:
     """All reports ever made, in order; `due` is when each reaches the node.
 
     Attributes:
-        ended: client id → sequence of the last report, of the orders before the last checkpoint.
+        ended: client id → sequence of the last report, of the orders before the last checkpoint,
+            and of those that ended while the exchange ran compiled.
         unmarked: entries of the log since then.
     """
 
@@ -47,8 +49,9 @@ class Told:
         self.unmarked = 0
         self._log = log
         self._archived = 0  # reports before the last checkpoint
-        self._recent: list[Report] = []  # the others
-        self._movements: list[Movement] = []  # among those
+        self._recent: list[Report | None] = []  # the others; None: see `postpone`
+        self._movements = array("q")  # the sequences of fills and funding among those
+        self._postponed: list[tuple[int, int, Callable[[], list[Report]]]] = []
         self._blocks = array("q")  # where parts of the log begin,
         self._firsts = array("q")  # and the sequence of the first report from there on
         self._in_block = _BLOCK
@@ -63,7 +66,38 @@ class Told:
         self.due.append(due)
         self._recent.append(report)
         if isinstance(report, Fill | Funding):
-            self._movements.append(report)
+            self._movements.append(report.sequence)
+
+    def postpone(
+        self,
+        due: Sequence[int],
+        moves: Sequence[int],
+        tell: Sequence[tuple[int, Callable[[], list[Report]]]],
+    ) -> None:
+        """Reports that are put into words when somebody asks for one of them; there is no log.
+
+        Args:
+            due: of each. moves: the sequences of the fills among them. tell: parts, how many
+                reports they are and what puts them into words.
+        """
+        for count, words in tell:
+            first = len(self._recent)
+            self._postponed.append((first, first + count, words))
+            self._recent.extend([None] * count)
+        self.due.extend(due)
+        self._movements.extend(moves)
+
+    def _from(self, begin: int, end: int) -> list[Report]:
+        """A part of the recent reports."""
+        if None in self._recent[begin:end]:
+            left = []
+            for first, past, tell in self._postponed:
+                if first < end and begin < past:
+                    self._recent[first:past] = tell()
+                else:
+                    left.append((first, past, tell))
+            self._postponed = left
+        return cast(list[Report], self._recent[begin:end])
 
     def framed(self, at: int, entries: int, first: int) -> None:
         """A frame of the log begins at byte `at`; its first report is, or would be, `first`."""
@@ -82,23 +116,32 @@ class Told:
         if most is not None:
             end = min(end, after + most)
         if after >= self._archived:
-            return self._recent[after - self._archived : end - self._archived]
+            return self._from(after - self._archived, end - self._archived)
         return list(islice(self._since(after), end - after))
 
     def movements(self, after: int, most: int | None = None) -> list[Movement]:
         """Fills and funding with a sequence above `after`; the first `most`."""
         if after >= self._archived:
-            begin = bisect_right(self._movements, after, key=lambda each: each.sequence)
-            return self._movements[begin : None if most is None else begin + most]
+            begin = bisect_right(self._movements, after)
+            end = len(self._movements) if most is None else begin + most
+            moved = [
+                self._from(sequence - 1 - self._archived, sequence - self._archived)[0]
+                for sequence in self._movements[begin:end]
+            ]
+            return cast(list[Movement], moved)
         reports = self._since(max(0, after))
         found = (report for report in reports if isinstance(report, Fill | Funding))
         return list(islice(found, most))
 
     def last_of(self, client_id: str) -> OrderReport | None:
-        """The last report of an order that ended before the last checkpoint."""
+        """The last report of an order of `ended`."""
         sequence = self.ended.get(client_id)
         if sequence is None:
             return None
+        if sequence > self._archived:
+            at = sequence - 1 - self._archived
+            last = self._from(at, at + 1)[0]
+            return last if isinstance(last, OrderReport) else None
         block = bisect_right(self._firsts, sequence) - 1
         reports = self._cache.get(block)
         if reports is None:
@@ -116,7 +159,7 @@ class Told:
             reports = self._cache.get(block) or self._read(block)
             yield from reports[sequence - self._firsts[block] :]
             sequence = self._firsts[block] + len(reports)
-        yield from self._recent[sequence - 1 - self._archived :]
+        yield from self._from(sequence - 1 - self._archived, len(self._recent))
 
     def _read(self, block: int) -> list[Report]:
         """The reports of a block that lies before the last checkpoint."""
@@ -144,7 +187,7 @@ class Told:
     def archive(self, ended: Sequence[OrderReport], end: int) -> None:
         """A checkpoint was written at byte `end` of the log: what it holds is let go."""
         self.ended.update((report.client_id, report.sequence) for report in ended)
-        self._recent, self._movements = [], []
+        self._recent, self._movements = [], array("q")
         self._settle(end)
 
     def restore(self, pasts: Sequence[Past], end: int) -> None:
