@@ -12,7 +12,12 @@ from typing import Any
 import msgspec
 
 from seawall.core.clock import MILLISECOND, SECOND, Clock
-from seawall.core.errors import OrderRefusedError, VenueError, VenueUnreachableError
+from seawall.core.errors import (
+    OrderRefusedError,
+    SeawallError,
+    VenueError,
+    VenueUnreachableError,
+)
 from seawall.core.instruments import Instrument
 from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report
 from seawall.venues.ccxt.budget import CANCEL, PLACE, READ, Budget
@@ -102,10 +107,12 @@ class Desk:
         """One request of ccxt's, if the exchange's limits leave room for it.
 
         Raises:
-            VenueUnreachableError: they do not. Whatever ccxt raises.
+            VenueUnreachableError, OrderRefusedError: they do not, and nothing was sent. Whatever
+                ccxt raises.
         """
         if blocked := self._budget.blocks(purpose):
-            raise VenueUnreachableError(f"{self.account.name}: not asked: {blocked}")
+            kind = OrderRefusedError if purpose == PLACE else VenueUnreachableError
+            raise kind(f"{self.account.name}: not sent: {blocked}")
         before = self._budget.begin(name, purpose)
         try:
             return await getattr(self.client, name)(*arguments)
@@ -120,9 +127,10 @@ class Desk:
         self._entry(order.client_id, order.instrument).live = True
         self._waiting.add(order.client_id)
         try:
-            if blocked := self._budget.blocks(PLACE):
-                raise OrderRefusedError(f"not sent: {blocked}")
-            request = request_of(order, instrument, self.terms, self.venue_now())
+            try:
+                request = request_of(order, instrument, self.terms, self.venue_now())
+            except SeawallError as error:
+                raise OrderRefusedError(str(error)) from None
             self.log.leave(order.client_id, order.instrument, self._clock.now())
             found = await self.ask(PLACE, "create_order", *msgspec.structs.astuple(request))
             self.answer(found, order.client_id)
