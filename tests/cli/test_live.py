@@ -143,6 +143,7 @@ def test_an_hour_of_trouble_ends_with_equal_books(tmp_path: Path, product: str) 
                 node.signal(signal.SIGKILL)
                 node.process.wait()
         with place.node() as node:
+            orders(place, node, 2)
             while time.monotonic() - began < 60 or place.orders_made() < 40:
                 orders(place, node, 2)
             stopped(node)
