@@ -178,20 +178,25 @@ def look(settings: "Settings", tape: Path, json: bool) -> None:
     """Whether the strategy sees the future: one line, and exit code 1 if it does."""
     import msgspec
 
-    from seawall.decision.strategies import exposing
+    from seawall.core.consensus import narrowed
+    from seawall.decision.strategies import exposing, kind_of
     from seawall.lab.research.lookahead import check_lookahead
     from seawall.node.research import perceived_market
-    from seawall.node.strategy import made, sleeves_of
+    from seawall.node.strategy import features_wanted, made, sleeves_of
 
     decision = settings.decision
     market = perceived_market(
-        settings, tape, decision.instruments[0] if decision.instruments else ""
+        settings,
+        tape,
+        decision.instruments[0] if decision.instruments else "",
+        features_wanted(decision),
     )
     several = [(each.named, each.parameters) for each in sleeves_of(decision.strategies)]
     wrong = False
     for named, parameters in several or [(decision.strategy, decision.parameters)]:
         strategy = exposing(named, made(named, parameters, market.cadence))
-        found = check_lookahead(strategy, market.rows[:LOOK_ROWS])
+        rows = narrowed(market.rows[:LOOK_ROWS], kind_of(named).features)
+        found = check_lookahead(strategy, rows)
         if json:
             values = {**msgspec.to_builtins(found), "honest": found.honest, "words": found.words}
             typer.echo(msgspec.json.encode(values))

@@ -35,6 +35,15 @@ Examples:
 Only fills tell anything: what none of them shows keeps its default. The more
 orders rested, the more is known of the queue.
 """
+MICRO_EXAMPLES = """\b
+Examples:
+  seawall calibrate micro-price tape/yesterday --out micro.toml
+  seawall backtest tape/today --strategy my_idea.py --config micro.toml
+      for a strategy that wants micro_price or micro_price_deviation
+
+The fit is a part of the settings: it stands in the journal of every run that
+uses it, and is never made anew without being asked for.
+"""
 BLOCK = 1 << 16  # rows at a time
 
 app = typer.Typer(
@@ -78,6 +87,41 @@ def venue(
         return
     _show_venue(found)
     typer.echo(f"\n{text.rstrip()}" if out is None else f"written: {out}")
+
+
+@app.command(name="micro-price", epilog=MICRO_EXAMPLES)
+def micro_price(
+    tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A tape from before its use.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the fit to this file, as TOML.")],
+    cadence_ms: Annotated[
+        str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Data folder (default: seawall-data).")
+    ] = None,
+) -> None:
+    """Fit the micro-price of a tape's books (Stoikov 2018), for the features of strategies."""
+    from seawall.ingestion.tape import open_tape
+    from seawall.market.features.micro_price import fit_micro_price, written
+    from seawall.node.research import frames_of
+
+    settings = settings_of(
+        None, {"mode": "backtest", "feed.cadence_ms": cadence_ms, "data_dir": data_dir}
+    )
+    opened = open_tape(tape)
+    with progress("calibrate", "rows") as report:
+        fits = fit_micro_price(frames_of(settings, tape, report))
+    if not fits:
+        raise DataError(f"{tape}: no mid moved often enough to fit anything; record more of it")
+    lines = [f'    "{text}",' for text in written(fits, opened.catalog)]
+    text = "\n".join(["[decision]", "micro_prices = [", *lines, "]"]) + "\n"
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {out}: {(error.strerror or str(error)).lower()}; choose a writable place"
+        ) from None
+    typer.echo(f"fitted {len(fits)} of {len(opened.catalog.books)} books; written: {out}")
 
 
 def _show_venue(found: "VenueFit") -> None:

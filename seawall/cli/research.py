@@ -121,7 +121,7 @@ def search(
 
     plan, space = _plan(settings, strategy, param, objective, cap, latency)
     shape = searching.SearchShape(sampler=sampler, sets=sets, prune=prune, seed=seed)
-    folder = _perceived(settings, tape, symbol)
+    folder = _perceived(settings, tape, symbol, strategy)
     name = f"{Path(strategy).stem}-{searching.identity(folder, plan, space, shape)[:8]}.study"
     file = study or folder.parent / name
     count = workers or os.cpu_count() or 1
@@ -179,7 +179,7 @@ def walk_forward(
     shape = walking.WalkForwardShape(
         folds=folds, train=train, anchored=anchored, purge=purge, embargo=embargo
     )
-    market = load(_perceived(settings, tape, symbol))
+    market = load(_perceived(settings, tape, symbol, strategy))
     walking.splits(len(market.path), shape)
     chosen = drawn(plan, space, seed, sets)
     with progress("walk-forward", "sets") as report:
@@ -242,11 +242,13 @@ def _plan(
     return plan, space_of(kind_of(strategy).shape, given)
 
 
-def _perceived(settings: "Settings", tape: Path, symbol: str) -> Path:
+def _perceived(settings: "Settings", tape: Path, symbol: str, strategy: str) -> Path:
+    from seawall.decision.strategies import kind_of
     from seawall.node.research import perceive
 
+    features = kind_of(strategy).features
     with progress("perceive", "rows") as report:
-        return perceive(settings, tape, symbol, report)
+        return perceive(settings, tape, symbol, report, features)
 
 
 # --- what a person sees ---

@@ -3,7 +3,12 @@
 The panel beside it holds what each source said; both sides of an attack look at the same shapes.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 # Each is taken over the last HORIZON of the source's frames: sources that differ by a moment, or by
 # a single trade, then still say the same.
@@ -63,3 +68,35 @@ CONSENSUS = np.dtype(
         ("volatility_high", "<f8"),
     ]
 )
+
+
+def column_of(feature: str) -> str:
+    """What a feature's column is called on a row: its name, or `book_NAME` where a row has that."""
+    return f"book_{feature}" if feature in (CONSENSUS.names or ()) else feature
+
+
+@lru_cache(maxsize=64)
+def with_features(features: tuple[str, ...]) -> np.dtype[Any]:
+    """CONSENSUS with a column of float64 for each feature behind it; CONSENSUS itself for none."""
+    if not features:
+        return CONSENSUS
+    return np.dtype([*CONSENSUS.descr, *((column_of(name), "<f8") for name in features)])
+
+
+def narrowed(rows: NDArray[Any], features: Sequence[str]) -> NDArray[Any]:
+    """The rows with the columns of these features and no others; themselves where they are so."""
+    wanted = with_features(tuple(features))
+    if rows.dtype == wanted:
+        return rows
+    made = np.empty(len(rows), wanted)
+    for name in wanted.names or ():
+        made[name] = rows[name]
+    return made
+
+
+def joined(rows: NDArray[Any], features: Sequence[str]) -> NDArray[Any]:
+    """CONSENSUS rows with a column for each feature, NaN as long as nobody writes it."""
+    made = np.empty(len(rows), with_features(tuple(features)))
+    for name in made.dtype.names or ():
+        made[name] = rows[name] if name in (rows.dtype.names or ()) else np.nan
+    return made

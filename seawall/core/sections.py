@@ -72,6 +72,13 @@ Strategies = Annotated[
     Field(max_length=32),
     Allowed('strategies with shares and parameters, such as ["trend share=0.6 fast=5", "rules"]'),
 ]
+MicroPrices = Annotated[
+    tuple[Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_distinct),
+    Field(max_length=256),
+    Allowed("fits of the micro-price, as `seawall calibrate micro-price` writes them"),
+]
 Folder = Annotated[
     Path,
     BeforeValidator(lambda value: None if value == "" else value),
@@ -220,6 +227,7 @@ class DecisionSettings(Section):
         parameters: of the strategy, `name=value`, in place of its defaults.
         strategies: several at once on one account, in place of `strategy`: each its name and, after
             blanks, `share=` of the capital, `name=` of its sub-ledger and its parameters.
+        micro_prices: fits of the micro-price, as `seawall calibrate micro-price` writes them.
     """
 
     trend_fast_s: float = Field(default=60.0, ge=1, le=604_800)
@@ -235,6 +243,7 @@ class DecisionSettings(Section):
     ] = "rules"
     parameters: Parameters = ()
     strategies: Strategies = ()
+    micro_prices: MicroPrices = ()
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "DecisionSettings":

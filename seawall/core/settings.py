@@ -163,6 +163,8 @@ class Settings(BaseSettings):
             del values[section][name]
         if not self.decision.strategies:  # journals from before there were any still mean the same
             del values["decision"]["strategies"]
+        if not self.decision.micro_prices:
+            del values["decision"]["micro_prices"]
         if self.execution.schedule == "at_once":  # the same: there was no other way
             del values["execution"]
         if inputs:

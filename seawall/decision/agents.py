@@ -15,7 +15,10 @@ from seawall.decision.trend import TrendAgent
 
 
 class Agent(Protocol):
-    """Forms an opinion on each row of the consensus, from this row and earlier ones only."""
+    """Forms an opinion on each row of the consensus, from this row and earlier ones only.
+
+    One that has a tuple `features` of names (docs/features.md) finds these columns on its rows.
+    """
 
     @property
     def name(self) -> str: ...
@@ -40,6 +43,11 @@ AGENTS: dict[str, Callable[..., Agent]] = {
     "trend": TrendAgent,
     "order_flow": OrderFlowAgent,
 }
+
+
+def features_of(agent: Any) -> tuple[str, ...]:
+    """The features that an agent, or its class, names; most name none."""
+    return tuple(getattr(agent, "features", ()))
 
 
 def build(name: str, groups: int, cadence: int, shape: msgspec.Struct | None = None) -> Agent:

@@ -54,10 +54,12 @@ class Strategy(Protocol):
 
 class Kind(NamedTuple):
     """A strategy that can be built, of exposures or of quotes: `shape` is its parameters' type,
-    with defaults and ranges; `build` makes one of a shape and of the ns between two rows."""
+    with defaults and ranges; `build` makes one of a shape and of the ns between two rows;
+    `features` are names of columns (docs/features.md) that it finds on its rows."""
 
     shape: type[msgspec.Struct]
     build: Callable[[Any, int], Strategy | Quoter]
+    features: tuple[str, ...] = ()
 
 
 class CrossShape(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.consensus import narrowed
 from seawall.core.errors import VenueUnreachableError
 from seawall.core.frames import FrameFlag, Regime
 from seawall.core.instruments import Catalog, Instrument, Kind
@@ -26,7 +27,7 @@ from seawall.core.records import (
     OrderAdopted,
     StrategyStopped,
 )
-from seawall.decision.agents import Agent
+from seawall.decision.agents import Agent, features_of
 from seawall.decision.orchestrator import Orchestrator
 from seawall.decision.quoting import Held
 from seawall.execution import Executor, Orders
@@ -219,15 +220,23 @@ class Action:
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
 
-    def think(self, rows: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
+    def think(
+        self, rows: NDArray[Any], told: NDArray[Any]
+    ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """Every agent's opinions on a block of CONSENSUS rows, row for row, and what they come to:
         `Orchestrator.strengths`. A strategy in their place has no opinions, just wishes; several
-        have theirs side by side, three columns each."""
+        have theirs side by side, three columns each.
+
+        Args:
+            told: the rows with all features that somebody has named; each is shown its own."""
         if self.several:
-            return {}, np.concatenate([each.strengths(rows) for each in self.several], axis=1)
+            return {}, np.concatenate([each.strengths(told) for each in self.several], axis=1)
         if self.strategy is not None:
-            return {}, self.strategy.strengths(rows)
-        said = {name: agent.opine(rows, self._states[name]) for name, agent in self._agents.items()}
+            return {}, self.strategy.strengths(told)
+        said = {
+            name: agent.opine(narrowed(told, features_of(agent)), self._states[name])
+            for name, agent in self._agents.items()
+        }
         return said, self.orchestrator.strengths(rows, said)
 
     def act(

@@ -88,17 +88,26 @@ def shape_of(settings: Settings) -> PerceptionShape:
     )
 
 
-def perception_of(settings: Settings, catalog: Catalog, feed: str = "") -> Perception:
+def perception_of(
+    settings: Settings, catalog: Catalog, feed: str = "", features: Sequence[str] = ()
+) -> Perception:
     """Perception as the settings want it.
 
     Args:
         feed: name of the feed whose folder may hold a golden set; empty where there is none.
+        features: names of those that somebody wants on the rows.
 
     Raises:
         DataError: the golden set is altered, foreign or for another market.
+        SettingError: there is no such feature, or a fit of the micro-price is missing or no fit.
     """
     from seawall.node.calibration import trusted_of
 
+    fits = None
+    if features:
+        from seawall.market.features.micro_price import fits_of
+
+        fits = fits_of(settings.decision.micro_prices, catalog)
     shape = shape_of(settings)
     return Perception(
         catalog,
@@ -106,6 +115,8 @@ def perception_of(settings: Settings, catalog: Catalog, feed: str = "") -> Perce
         catalog.numeraire(settings.numeraire),
         trusted_of(settings, catalog, shape, feed),
         seed=settings.seed,
+        features=features,
+        micro_prices=fits,
     )
 
 
@@ -154,11 +165,13 @@ def build(
     from seawall.node.action import Books
     from seawall.node.inputs import inputs_of
     from seawall.node.node import Node, Ports
+    from seawall.node.strategy import features_wanted
     from seawall.risk.breakers import configured
     from seawall.storage.recorder import Recorder, recover
 
     inputs = inputs_of(settings, about.get("feed_name", ""))
-    perception = perception_of(settings, catalog, about.get("feed_name", ""))
+    wanted = features_wanted(settings.decision)
+    perception = perception_of(settings, catalog, about.get("feed_name", ""), wanted)
     risk = settings.risk
     breakers = configured(
         {

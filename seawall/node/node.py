@@ -263,7 +263,7 @@ class Node:
             if self.naive is not None:
                 self.naive.observe(part)
             for seen in self.perception.observe(part):
-                self.action.think(seen.rows)
+                self.action.think(seen.rows, seen.told)
             self.window.note(part)
 
     def _begin(self, ts: int) -> None:
@@ -351,7 +351,7 @@ class Node:
     def _think(self, seen: Perceived) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """The opinions and what they come to; nothing where one of them fails, which halts."""
         try:
-            return self.action.think(seen.rows)
+            return self.action.think(seen.rows, seen.told)
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, int(seen.frames["ts"][0]))
             return {}, np.full((len(seen.rows), 3 * len(self.action.orchestrators)), np.nan)

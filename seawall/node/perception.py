@@ -1,8 +1,8 @@
 """Perception as one fold: rows of the tape in, frames out, the same bits however it is fed."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,10 @@ from seawall.gating.reference import Reference
 from seawall.market import Consensus, Market, MarketShape, closing
 from seawall.node import kernels
 
+if TYPE_CHECKING:
+    from seawall.market.features.features import MicroPrices
+    from seawall.market.features.groups import GroupFeatures
+
 FRAMES = 8192  # frames handed on at a time
 DAY = 24 * HOUR
 
@@ -34,10 +38,19 @@ class PerceptionShape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Perceived(NamedTuple):
-    """Whole boundaries: frames (FRAME, by book) and rows (CONSENSUS, by group), both in order."""
+    """Whole boundaries: frames (FRAME, by book) and rows (CONSENSUS, by group), both in order.
+
+    wide: the rows with the features that somebody has asked for (core.consensus.with_features).
+    """
 
     frames: NDArray[Any]
     rows: NDArray[Any]
+    wide: NDArray[Any] | None = None
+
+    @property
+    def told(self) -> NDArray[Any]:
+        """What strategies and agents are shown."""
+        return self.rows if self.wide is None else self.wide
 
 
 def combined(frames: "hashlib._Hash", rows: "hashlib._Hash") -> str:
@@ -45,11 +58,30 @@ def combined(frames: "hashlib._Hash", rows: "hashlib._Hash") -> str:
     return hashlib.sha256(frames.digest() + rows.digest()).hexdigest()
 
 
+def _columns(
+    catalog: Catalog,
+    shape: MarketShape,
+    groups: Sequence[str],
+    features: Sequence[str],
+    micro_prices: "MicroPrices | None",
+    room: int,
+) -> "GroupFeatures":
+    """What computes the features; its kernels take a while to load, so only where it is wanted."""
+    from seawall.market.features.groups import GroupFeatures
+
+    return GroupFeatures(catalog, shape, groups, features, micro_prices or {}, room)
+
+
 class Perception:
     """admission → market → estimation → gating → analysis over one catalog.
 
     Args:
         trusted: group → golden reference; seed: of the gates' bootstrap.
+        features: names of COLUMNS that are wanted on the rows; without any nothing is computed.
+        micro_prices: book → fit of the micro-price, needed where it is wanted.
+
+    Raises:
+        SettingError: there is no such feature, or no fit for one that needs it.
     """
 
     def __init__(
@@ -59,6 +91,8 @@ class Perception:
         numeraire: str,
         trusted: Mapping[str, Reference] | None = None,
         seed: int = 0,
+        features: Sequence[str] = (),
+        micro_prices: "MicroPrices | None" = None,
     ) -> None:
         market_shape = shape.market.fitted(catalog)
         self.catalog = catalog
@@ -97,6 +131,11 @@ class Perception:
         self._group = self.consensus.state.group
         self._source = [catalog.sources[s].name for _, s in catalog.books]
         self._hashes = hashlib.sha256(), hashlib.sha256()
+        self._columns = (
+            _columns(catalog, market_shape, groups, features, micro_prices, len(self._buffer))
+            if features
+            else None
+        )
         self.tell()
 
     @property
@@ -121,7 +160,7 @@ class Perception:
         at = 0
         while at < len(rows):
             review = int(clock["review_end"][0])
-            at, count = kernels.perceive(
+            given = (
                 self.admission.state,
                 self.market.state,
                 rows,
@@ -131,6 +170,10 @@ class Perception:
                 self._room,
                 *self._hot,
             )
+            if self._columns is None:
+                at, count = kernels.perceive(*given)
+            else:
+                at, count = self._columns.perceive(given)
             if count:
                 yield self._finish(count)
             if review and int(clock["review_end"][0]) != review:
@@ -145,6 +188,8 @@ class Perception:
     def flush(self) -> Iterator[Perceived]:
         """The tape has ended: the frame that ends exactly with it."""
         count = closing.flush(self.market.state, self._buffer, 0)
+        if self._columns is not None:
+            self._columns.close(self._buffer, count)
         if count:
             yield self._finish(count)
 
@@ -165,7 +210,9 @@ class Perception:
         self._share(frames, rows)
         self._hashes[0].update(frames.tobytes())
         self._hashes[1].update(rows.tobytes())
-        return Perceived(frames, rows)
+        if self._columns is None:
+            return Perceived(frames, rows)
+        return Perceived(frames, rows, self._columns.beside(frames, rows))
 
     def _share(self, frames: NDArray[Any], rows: NDArray[Any]) -> None:
         """What is known of a group, into the frames of its books."""

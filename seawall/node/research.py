@@ -32,6 +32,7 @@ def perceive(
     tape: Path,
     instrument: str = "",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    features: tuple[str, ...] = (),
 ) -> Path:
     """The folder that holds the market of one instrument of a tape, as `market.load` reads it.
 
@@ -39,6 +40,7 @@ def perceive(
 
     Args:
         instrument: its name; empty: the one that is traded, if that is just one.
+        features: names of those that the strategy wants on its rows.
 
     Raises:
         SettingError: there are several to choose from. DataError: the tape cannot be used.
@@ -47,11 +49,11 @@ def perceive(
     if not recorded.rows:
         raise DataError(f"{tape}: the tape is empty; import data into it")
     name = instrument or _only(settings, recorded.catalog)
-    target = settings.data_dir / FOLDER / _key(settings, tape, name)
+    target = settings.data_dir / FOLDER / _key(settings, tape, name, features)
     if target.exists():
         progress(recorded.rows, recorded.rows)
         return target
-    perception = assembly.perception_of(settings, recorded.catalog)
+    perception = assembly.perception_of(settings, recorded.catalog, features=features)
     seen = _perceived(perception, recorded, progress)
     made = market.market_of(
         recorded.catalog,
@@ -59,15 +61,26 @@ def perceive(
         tuple(perception.market.groups),
         perception.cadence_ns,
         seen.frames,
-        seen.rows,
+        seen.told,
     )
     _keep(made, target)
     return target
 
 
-def perceived_market(settings: Settings, tape: Path, instrument: str = "") -> Market:
+def frames_of(
+    settings: Settings, tape: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> NDArray[Any]:
+    """All FRAME rows of a tape."""
+    recorded = open_tape(tape)
+    perception = assembly.perception_of(settings, recorded.catalog)
+    return _perceived(perception, recorded, progress).frames
+
+
+def perceived_market(
+    settings: Settings, tape: Path, instrument: str = "", features: tuple[str, ...] = ()
+) -> Market:
     """As `perceive`, read."""
-    return market.load(perceive(settings, tape, instrument))
+    return market.load(perceive(settings, tape, instrument, features=features))
 
 
 def following_of(settings: Settings, **given: Any) -> FollowingShape:
@@ -96,11 +109,11 @@ def _perceived(perception: Any, recorded: Tape, progress: Callable[[int, int], N
     for block in recorded.blocks(BLOCK):
         for seen in perception.observe(block):
             frames.append(seen.frames)
-            rows.append(seen.rows)
+            rows.append(seen.told)
         progress(perception.rows, recorded.rows)
     for seen in perception.flush():
         frames.append(seen.frames)
-        rows.append(seen.rows)
+        rows.append(seen.told)
     if not frames:
         raise DataError("the tape is shorter than one frame; record or import more of it")
     return Perceived(np.concatenate(frames), np.concatenate(rows))
@@ -116,8 +129,9 @@ def _only(settings: Settings, catalog: Catalog) -> str:
     return traded[0]
 
 
-def _key(settings: Settings, tape: Path, name: str) -> str:
-    digest = hashlib.sha256(f"{seawall.__version__} {settings.fingerprint()} {name}".encode())
+def _key(settings: Settings, tape: Path, name: str, features: tuple[str, ...]) -> str:
+    about = f"{seawall.__version__} {settings.fingerprint()} {name} {' '.join(features)}"
+    digest = hashlib.sha256(about.encode())
     for file in sorted(tape.iterdir()):
         digest.update(f"{file.name} {file.stat().st_size}".encode())
         with file.open("rb") as content:

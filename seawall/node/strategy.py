@@ -15,9 +15,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.consensus import narrowed
 from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
+from seawall.core.sections import DecisionSettings
+from seawall.decision.agents import AGENTS, features_of
 from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
 from seawall.decision.quoting import Ladders, Quoter
 from seawall.decision.strategies import Strategy, kind_of, own_file, shape_of
@@ -46,6 +49,21 @@ def made(named: str, parameters: Sequence[str], cadence: int) -> Strategy | Quot
     """
     kind = kind_of(named)
     return kind.build(shape_of(kind, parameters_of(parameters)), cadence)
+
+
+def features_wanted(decision: DecisionSettings) -> tuple[str, ...]:
+    """The features that the strategies and agents of a node name, each once, sorted.
+
+    Files of strategies are run for it.
+    """
+    wanted: set[str] = set()
+    named = [sleeve.named for sleeve in sleeves_of(decision.strategies)] or [decision.strategy]
+    for one in named:
+        wanted.update(kind_of(one).features)
+    if named == [RULES]:
+        for agent in AGENTS.values():
+            wanted.update(features_of(agent))
+    return tuple(sorted(wanted))
 
 
 class Sleeve(NamedTuple):
@@ -135,10 +153,13 @@ class Chosen:
         self._each = [made(named, parameters, cadence) for _ in range(groups)]
         self.name = self._each[0].name if self._each else named
         self._states = [strategy.start() for strategy in self._each]
+        self._features = kind_of(named).features
         self._uncorroborated = uncorroborated
 
     def strengths(self, rows: NDArray[Any]) -> NDArray[np.float64]:
-        """(n, 3) wanted exposure of each CONSENSUS row and its bounds, as the orchestrator's.
+        """(n, 3) wanted exposure of each row and its bounds, as the orchestrator's.
+
+        Rows are CONSENSUS and all features that somebody has named; the strategy sees its own.
 
         Nothing is certified of a strategy that gives no bounds: they are -1 and 1.
 
@@ -148,7 +169,7 @@ class Chosen:
         groups = len(self._each)
         found = np.empty((len(rows), 3))
         for at, strategy in enumerate(self._each):
-            own = rows[at::groups].copy()
+            own = narrowed(rows[at::groups], self._features).copy()
             own["group"] = 0
             if not isinstance(strategy, Strategy):
                 found[at::groups] = self._quotes(strategy, own, self._states[at])

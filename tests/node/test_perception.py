@@ -213,7 +213,7 @@ def test_what_comes_later_changes_no_frame_no_row_and_no_opinion(
     where = int(cut * len(rows))
     seen, _ = either.whole
     past = rows["recv_ts"][where]
-    known = Perceived(*(part[part["ts"] < past] for part in seen))
+    known = Perceived(*(part[part["ts"] < past] for part in seen[:2]))
     opinions = {name: said[: len(known.rows)] for name, said in opinions_on(seen.rows).items()}
     other = rows.copy()  # another future: the same times, other prices, sizes and sides
     random = np.random.default_rng(seed)
@@ -221,7 +221,7 @@ def test_what_comes_later_changes_no_frame_no_row_and_no_opinion(
         other[column][where:] = random.permutation(other[column][where:])
     for future in (rows[: where + 1], other):
         again = observed(perception(either.catalog), future)
-        for part, before in zip(again, known, strict=True):
+        for part, before in zip(again[:2], known[:2], strict=True):
             assert part[: len(before)].tobytes() == before.tobytes()
         later = opinions_on(again.rows)
         for name, said in opinions.items():
@@ -254,7 +254,7 @@ def test_all_stages_fill_in_their_columns(clean: Tape) -> None:
 
 
 def test_what_is_known_of_a_group_stands_in_the_frames_of_its_books(nasty: Tape) -> None:
-    frames, rows = nasty.whole[0]
+    frames, rows, _ = nasty.whole[0]
     group = perception(nasty.catalog).consensus.state.group
     of_row = {(one["ts"], one["group"]): one for one in rows}
     for frame in frames:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.core.consensus import CONSENSUS
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
 from seawall.decision.strategies import Strategy
@@ -162,6 +163,8 @@ def noise(rows: NDArray[Any], cut: int, seed: int, number: int) -> NDArray[Any]:
             random.standard_normal(len(false))
         )
     false["location"] = -3.0 * random.permutation(false["location"])
+    for column in (false.dtype.names or ())[len(CONSENSUS.names or ()) :]:  # features
+        false[column] = -3.0 * random.permutation(false[column])
     return false
 
 

@@ -5,13 +5,15 @@ imbalance I. With Q the chances of the next state while the mid stays, T while i
 mean move, G1 = (I - Q)^-1 K, B = (I - Q)^-1 T, and G* = sum of B^k G1 over k >= 0.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.core.errors import DataError
+from seawall.core.errors import DataError, SettingError
 from seawall.core.frames import FrameFlag
+from seawall.core.instruments import Catalog
 from seawall.market.features.feature_kernels import BUCKETS, SPREADS
 
 LEAST_MOVES = 100
@@ -84,3 +86,37 @@ def adjustment(states: NDArray[np.int64], moves: Array, where: str) -> Array:
         f"the micro-price of {where} does not converge: its imbalances do not reach one another; "
         "fit it on a longer tape"
     )
+
+
+def written(fits: Mapping[int, Array], catalog: Catalog) -> tuple[str, ...]:
+    """Fits as the settings hold them: ``INSTRUMENT/SOURCE`` and its numbers, spread by spread."""
+    return tuple(
+        " ".join([_name(catalog, book), *(repr(float(one)) for one in fit.ravel())])
+        for book, fit in sorted(fits.items())
+    )
+
+
+def fits_of(texts: Iterable[str], catalog: Catalog) -> dict[int, Array]:
+    """What `written` wrote, for the books of this catalog; those of other books are left out.
+
+    Raises:
+        SettingError: no such numbers.
+    """
+    books = {_name(catalog, book): book for book in range(len(catalog.books))}
+    found = {}
+    for text in texts:
+        name, *numbers = text.split()
+        try:
+            fit = np.array(numbers, np.float64).reshape(SPREADS, BUCKETS)
+        except ValueError:
+            raise SettingError(
+                f"decision.micro_prices: {name}: give {SPREADS * BUCKETS} numbers, as `seawall "
+                "calibrate micro-price` writes them"
+            ) from None
+        if name in books:
+            found[books[name]] = fit
+    return found
+
+
+def _name(catalog: Catalog, book: int) -> str:
+    return f"{catalog.instrument_of(book).name}/{catalog.sources[catalog.books[book][1]].name}"
