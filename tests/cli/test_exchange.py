@@ -14,7 +14,7 @@ import pytest
 from seawall.cli import main
 from seawall.core.clock import SECOND
 from seawall.exchange.keys import ApiKey
-from tests.cli.processes import Running, Shell, assert_one_line, until
+from tests.cli.processes import ROOT, Running, Shell, assert_one_line, until
 from tests.exchange.practice import BEGIN, book, client, tape_of
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
@@ -180,6 +180,24 @@ def test_mistakes_are_one_line_each(
     assert left.value.code == code, said
     assert said.count("\n") == 1
     assert all(word in said for word in words), said
+
+
+def test_the_example_of_the_page_runs(shell: Shell) -> None:
+    page = (ROOT / "docs" / "how-to" / "practice-exchange.md").read_text()
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    running, port = started(shell)
+    with running:
+        key = key_in(running.out)
+        for old, new in (
+            ('"apiKey": "…"', f'"apiKey": "{key.key}"'),
+            ('"secret": "…"', f'"secret": "{key.secret}"'),
+            ("8200", str(port)),
+        ):
+            first, second = first.replace(old, new), second.replace(old, new)
+        names: dict[str, Any] = {"print": lambda *_: None}
+        exec(first + second, names)
+        assert names["order"]["status"] == "open"
+        assert names["api"]["ws"]["spot"] == f"ws://127.0.0.1:{port}/stream/ws"
 
 
 def test_two_accounts_and_what_they_begin_with(shell: Shell) -> None:
