@@ -26,10 +26,11 @@ Heard = Callable[[Account, Market, list[Event]], None]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a run had come. position: ns UTC on the tape. prices: base → last mark."""
+    """Where a run had come. position, lap: see pace. prices: base → last mark."""
 
     position: int
     prices: dict[str, float]
+    lap: int = 0
 
 
 class Exchange:
@@ -102,7 +103,8 @@ class Exchange:
             endless = Endless(seed, start, place.prices if place else None)
             self._catalog = endless.catalog
             return Pace(endless, self.clock, start, speed), []
-        recorded = Recorded(tape, place.position if place else -1, int(skip * SECOND))
+        came = place or Place(-1, {})
+        recorded = Recorded(tape, came.position, int(skip * SECOND), came.lap)
         self._catalog = recorded.catalog
         return Pace(recorded, self.clock, recorded.position, speed), recorded.past
 
@@ -211,7 +213,9 @@ class Exchange:
         path = self._folder / PLACE
         temporary = path.with_suffix(".tmp")
         try:
-            temporary.write_bytes(msgspec.json.encode(Place(self.pace.position, prices)))
+            temporary.write_bytes(
+                msgspec.json.encode(Place(self.pace.position, prices, self.pace.lap))
+            )
             temporary.replace(path)
         except OSError as error:
             raise StoreError(f"{path} cannot be written ({error.strerror})") from None

@@ -100,7 +100,7 @@ class Practice:
             target=self._run, args=(folder, tape, speed, terms or Terms(), skip), name="practice"
         )
         self._thread.start()
-        assert self._opened.wait(60)
+        assert self._opened.wait(300)  # kernels may have to be compiled
         if self._failed:
             raise self._failed[0]
 
