@@ -36,11 +36,30 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     pace: Pace | None = None
 
 
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
+    """How a position is left where it goes wrong, or well enough.
+
+    Attributes:
+        stop: distance from the average entry at which it is left at the market, a share of it.
+        take_profit: the same on the other side, by a limit order; 0: none.
+        trailing: the stop follows the best price seen since the position was opened.
+    """
+
+    stop: float
+    take_profit: float = 0.0
+    trailing: bool = False
+
+
 class Target(Intent, frozen=True, kw_only=True, tag="target"):
-    """Hold this exposure: signed notional in the numeraire, positive is long."""
+    """Hold this exposure: signed notional in the numeraire, positive is long.
+
+    Attributes:
+        protection: of what comes to be held; None leaves it bare.
+    """
 
     instrument: str
     exposure: float
+    protection: Protection | None = None
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -104,6 +123,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
         position: signed lots to hold when done.
         reduce_only: no order under it may increase the position.
         capped_by: the cap that made it smaller than asked, empty if none.
+        protection: the intent's, its stop as wide as the market's volatility wants it.
     """
 
     intent: AnyIntent
@@ -111,6 +131,7 @@ class Approved(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     reduce_only: bool = False
     capped_by: str = ""
+    protection: Protection | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,6 +160,26 @@ class OrderAdopted(Record, frozen=True, kw_only=True, tag="order_adopted"):
     who: str
 
 
+class StopWatched(Record, frozen=True, kw_only=True, tag="stop_watched"):
+    """The venue does not hold a stop of this position: we watch the touch ourselves.
+
+    Attributes:
+        price: ticks of the stop. reason: the venue's.
+    """
+
+    instrument: str
+    strategy: str
+    price: int
+    reason: str
+
+
+class StopOutEnded(Record, frozen=True, kw_only=True, tag="stop_out_ended"):
+    """A strategy that was stopped out has changed its mind since, and may go the same way again."""
+
+    instrument: str
+    strategy: str
+
+
 class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
     """A circuit breaker opened, half-opened or closed. `since`: ns UTC it opened at."""
 
@@ -274,6 +294,8 @@ AnyRecord = (
     | ParentEnded
     | LotsTransferred
     | StrategyStopped
+    | StopWatched
+    | StopOutEnded
     | LedgerAdjusted
     | OrderAdopted
     | BreakerChanged

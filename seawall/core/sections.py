@@ -225,6 +225,9 @@ class DecisionSettings(Section):
             first that the deposit pays for, a derivative rather than a spot pair.
         strategy: `rules` (all agents), another strategy's name, or the path of a file of your own.
         parameters: of the strategy, `name=value`, in place of its defaults.
+        stop_loss: every position is left where it is down by this fraction of its entry; 0: never.
+        take_profit: and where it is up by this fraction; 0: never. trailing_stop: the stop follows
+            the best price since.
         strategies: several at once on one account, in place of `strategy`: each its name and, after
             blanks, `share=` of the capital, `name=` of its sub-ledger and its parameters.
         micro_prices: fits of the micro-price, as `seawall calibrate micro-price` writes them.
@@ -244,6 +247,17 @@ class DecisionSettings(Section):
     parameters: Parameters = ()
     strategies: Strategies = ()
     micro_prices: MicroPrices = ()
+    stop_loss: float = Field(default=0.0, ge=0, le=0.5)
+    take_profit: float = Field(default=0.0, ge=0, le=10.0)
+    trailing_stop: Literal["off", "on"] = "off"
+
+    @model_validator(mode="after")
+    def _a_stop_behind_it(self) -> "DecisionSettings":
+        if not self.stop_loss and (self.take_profit or self.trailing_stop == "on"):
+            raise ValueError(
+                "decision.take_profit and decision.trailing_stop need a decision.stop_loss above 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_or_several(self) -> "DecisionSettings":

@@ -161,10 +161,12 @@ class Settings(BaseSettings):
             ("venue", "url"),
         ):
             del values[section][name]
-        if not self.decision.strategies:  # journals from before there were any still mean the same
-            del values["decision"]["strategies"]
-        if not self.decision.micro_prices:
-            del values["decision"]["micro_prices"]
+        # Journals from before there were these still mean the same.
+        for name in ("strategies", "stop_loss", "take_profit", "micro_prices"):
+            if not values["decision"][name]:
+                del values["decision"][name]
+        if self.decision.trailing_stop == "off":
+            del values["decision"]["trailing_stop"]
         if self.execution.schedule == "at_once":  # the same: there was no other way
             del values["execution"]
         if inputs:

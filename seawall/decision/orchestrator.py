@@ -16,7 +16,7 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import SettingError
 from seawall.core.frames import Regime
 from seawall.core.instruments import Catalog, Kind
-from seawall.core.intents import Close, Target
+from seawall.core.intents import Close, Protection, Target
 from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import LONG_AGO, WISH, Blend, blend_run, wanted_of
 
@@ -105,7 +105,7 @@ class Orchestrator:
         weights: agent → weight >= 0; agents that are not named do not count.
         cadence: ns between two rows of a group.
         traded: instruments to decide on; None for all.
-        strategy: the sub-ledger of what it trades.
+        strategy: the sub-ledger of what it trades. protection: of every position.
 
     Attributes:
         wishes: (traded,) WISH, what was last asked for, in the order of `traded`: pairs of an
@@ -121,10 +121,12 @@ class Orchestrator:
         shape: OrchestratorShape | None = None,
         traded: Collection[str] | None = None,
         strategy: str = STRATEGY,
+        protection: Protection | None = None,
     ) -> None:
         if not all(math.isfinite(weight) and weight >= 0.0 for weight in weights.values()):
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
         self.strategy = strategy
+        self.protection = protection
         self.standing: dict[str, Standing] = {}
         self.bounds: dict[str, Exposure] = {}
         self.shape = shape or OrchestratorShape()
@@ -229,7 +231,8 @@ class Orchestrator:
     ) -> Target | Close:
         """The intent that asks for an exposure; opinions[agent][row] is what led to it."""
         words = self._rationale(strength, opinions, row)
-        return _intent(self.strategy, name, wanted, now, tape, now + self.expiry, words)
+        about = self.strategy, name, wanted, now, tape, now + self.expiry, words
+        return _intent(*about, self.protection)
 
     def stood(self, asked: NDArray[np.int64]) -> None:
         """What was asked for elsewhere, as `wishes` has it. asked: (traded,) 1 where it was."""
@@ -274,7 +277,14 @@ class Orchestrator:
 
 
 def _intent(
-    strategy: str, name: str, wanted: float, now: int, tape: int, expiry: int, words: str
+    strategy: str,
+    name: str,
+    wanted: float,
+    now: int,
+    tape: int,
+    expiry: int,
+    words: str,
+    protection: Protection | None,
 ) -> Target | Close:
     """A Close where nothing is wanted, else a Target."""
     if wanted == 0.0:
@@ -289,4 +299,5 @@ def _intent(
         rationale=words,
         instrument=name,
         exposure=wanted,
+        protection=protection,
     )

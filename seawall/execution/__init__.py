@@ -4,5 +4,15 @@ from seawall.execution.desk import ExecutionShape
 from seawall.execution.executor import Executor
 from seawall.execution.goals import ACCOUNT, Due, Pace
 from seawall.execution.orders import OrderEntry, Orders
+from seawall.execution.protection import Protections
 
-__all__ = ["ACCOUNT", "Due", "ExecutionShape", "Executor", "OrderEntry", "Orders", "Pace"]
+__all__ = [
+    "ACCOUNT",
+    "Due",
+    "ExecutionShape",
+    "Executor",
+    "OrderEntry",
+    "Orders",
+    "Pace",
+    "Protections",
+]

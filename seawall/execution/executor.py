@@ -3,15 +3,18 @@
 Goals (`goals`) say what leaves; the desk (`desk`) sends it and takes in what the venue says.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from seawall.core.instruments import Catalog
 from seawall.core.intents import Approved, Quotes
+from seawall.core.orders import PROTECTIVE
 from seawall.core.ports import Venue
-from seawall.execution.desk import Desk, ExecutionShape
+from seawall.execution.desk import RESTING, Desk, ExecutionShape
 from seawall.execution.goals import ACCOUNT, Goals, Key, Pace, Strategies, Touch, at_once
 from seawall.execution.orders import Orders, worst_of
 from seawall.execution.pacing import Pacer
+from seawall.execution.protection import Entry, Protecting, Protections
 from seawall.execution.quoting import Quoting
 
 
@@ -27,6 +30,8 @@ class Executor(Desk):
         strategies: who shares the account. One, or none: all of it is theirs.
         shares: instrument → signed lots of each sub-ledger; needed for several strategies.
         pace: how much of what a goal lacks may go out now, and at what price.
+        protections: what was approved; None: nothing is protected. entry: average price in ticks
+            of what an owner (empty: the account) holds of an instrument.
     """
 
     def __init__(
@@ -42,12 +47,18 @@ class Executor(Desk):
         strategies: Sequence[str] = (),
         shares: Callable[[str], Mapping[str, int]] = lambda instrument: {},
         pace: Pace = at_once,
+        protections: Protections | None = None,
+        entry: Entry = lambda instrument, owner: math.nan,
     ) -> None:
         super().__init__(venue, orders, prefix, record, last_fill, shape)
         self.strategies = Strategies(strategies, position, shares)
         self._pacer = pace if isinstance(pace, Pacer) else None
         self._goals = Goals(self, catalog.by_name, self.strategies, record, pace)
         self._quoting = Quoting(self, self.strategies)
+        self._protections = protections or Protections()
+        self._protecting = Protecting(
+            self, catalog.by_name, self.strategies, self._protections, record, entry
+        )
 
     @property
     def goals(self) -> dict[Key, Approved]:
@@ -75,8 +86,31 @@ class Executor(Desk):
 
     @property
     def idle(self) -> bool:
-        """Nothing is wanted that is not had, and no order is open."""
-        return not (self.orders.open or self._goals.standing or self._quoting.standing)
+        """Nothing is wanted that is not had, no order is open and no stop is to be watched."""
+        watched = self._protections.barred or any(
+            self.strategies.position(name) for name, _ in self._protections.agreed
+        )
+        wanted = self._goals.standing or self._quoting.standing
+        return not (self.orders.open or wanted or watched)
+
+    @property
+    def settled(self) -> bool:
+        """No order is under way: all that are open wait to protect a position."""
+        return all(
+            entry.state in RESTING and entry.order.purpose in PROTECTIVE
+            for entry in self.orders.open.values()
+        )
+
+    @property
+    def plain(self) -> bool:
+        """See Desk; nothing is quoted or protected either."""
+        special = self._quoting.standing or self._protections.agreed or self._protections.barred
+        return super().plain and not special
+
+    @property
+    def watched(self) -> Mapping[Key, str]:
+        """Positions whose stop the venue does not hold, and why."""
+        return self._protecting.watched
 
     def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
         """Send what is called for. `blocked`: only what reduces a position may go.
@@ -86,6 +120,8 @@ class Executor(Desk):
         if self.orders.open or self._quoting.standing:
             self._quoting.work(touches, now, blocked)
         self._goals.work(touches, now, blocked)
+        if self._protections.agreed:
+            self._protecting.work(touches, now)
         if self._pacer is not None:
             self._pacer.finish(self.goals, self.strategies.owner, now)
 

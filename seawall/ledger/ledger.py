@@ -118,6 +118,11 @@ class Ledger:
             if instrument in books and books[instrument].position
         }
 
+    def ticks(self, instrument: str, book: Book) -> float:
+        """Average price of a book's open lots in ticks; NaN where flat."""
+        terms = self._instruments[instrument]
+        return book.average_price(terms) / terms.tick_float
+
     def last_fill_sequence(self, venue: str) -> int:
         """The report sequence of the last fill or funding booked from a venue, 0: none."""
         return self._sequences.get(venue, 0)

@@ -25,12 +25,13 @@ from seawall.core.records import (
     IntentDecided,
     IntentRefused,
     OrderAdopted,
+    StopOutEnded,
     StrategyStopped,
 )
 from seawall.decision.agents import Agent, features_of
 from seawall.decision.orchestrator import Orchestrator
 from seawall.decision.quoting import Held
-from seawall.execution import Executor, Orders
+from seawall.execution import Executor, Orders, Protections
 from seawall.execution.parents import Parents
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
@@ -60,6 +61,7 @@ SAID = [  # columns that the action side reads at each boundary
     "regime",
     "volatility",
 ]
+WIDENING = {int(Regime.HIGH_VOL): 1.5, int(Regime.EXTREME_VOL): 2.5}  # of stops
 SILENT = "no frame: the market is silent"
 REDUCTION_EXPIRY = 60_000_000_000  # ns
 SAID_AGAIN = 3_600_000_000_000  # ns after which the same refusal is journaled again
@@ -72,6 +74,7 @@ class Books:
         self.ledger = Ledger()
         self.orders = Orders()
         self.parents = Parents()
+        self.protections = Protections()
         self.breakers = Breakers(breakers)
         self.tally = Tally()
         self.models = Models()
@@ -86,6 +89,7 @@ class Books:
             self.ledger,
             self.orders,
             self.parents,
+            self.protections,
             self.breakers,
             self.tally,
             self.models,
@@ -93,6 +97,11 @@ class Books:
             self.updates,
             self.foreign,
         ]
+
+    def entry(self, instrument: str, owner: str) -> float:
+        """Average price in ticks of what a strategy, or the account (empty), holds; NaN: flat."""
+        book = self.ledger.books(owner or None).get(instrument)
+        return self.ledger.ticks(instrument, book) if book else math.nan
 
 
 class Prices:
@@ -107,6 +116,7 @@ class Prices:
         self.trouble: dict[str, str] = dict.fromkeys(catalog.by_name, "no market data yet")
         self.consensus: dict[str, float] = {}
         self.volatility: dict[str, float] = {}
+        self.regimes: dict[str, int] = {}
         self.frames: dict[str, NDArray[Any]] = {}  # instrument → its newest frame (a FRAME row)
 
     def update(self, frames: NDArray[Any]) -> None:
@@ -155,6 +165,7 @@ class Prices:
             return
         self.trouble[name] = ""
         self.touches[name] = (bid, ask)
+        self.regimes[name] = regime
         if regime != UNKNOWN:
             self.volatility[group] = max(self.volatility.get(group, 0.0), volatility)
 
@@ -249,7 +260,7 @@ class Action:
         """One boundary: its frames and rows, the opinions on the rows and what they come to."""
         self.prices.update(seen.frames)
         self.executor.listen(now)
-        if self.executor.behind or (self.compare_due and not self.books.orders.open):
+        if self.executor.behind or (self.compare_due and self.executor.settled):
             self.reconcile(now)
         self.value()
         self._check_breakers(now)
@@ -258,7 +269,10 @@ class Action:
         holdings = self.holdings()
         self._look_for_changes(blocks, holdings)
         intents = self._intents(seen.rows, opinions, holdings, now, strengths)
-        approved, refused = approve(intents, holdings, self.equity, self.limits, blocks, now)
+        barred = self._barred(intents, strengths, now) if self.books.protections.barred else []
+        asked = [intent for intent in intents if all(intent is not r.intent for r in barred)]
+        approved, refused = approve(asked, holdings, self.equity, self.limits, blocks, now)
+        refused += barred
         self._journal(intents, approved, refused, now)
         self.executor.aim(approved)
         if self.books.parents.open:
@@ -368,6 +382,7 @@ class Action:
                 tradable=not reason,
                 reason=reason,
                 shortable=instrument.kind is not Kind.SPOT,
+                widening=WIDENING.get(self.prices.regimes.get(name, UNKNOWN), 1.0),
                 stakes={who: Stake(*lots) for who, lots in self.executor.reach(name).items()},
             )
         return found
@@ -411,6 +426,29 @@ class Action:
                 if not isinstance(intent, Close) or own[intent.instrument].lots
             ]
         return intents
+
+    def _barred(
+        self, intents: list[AnyIntent], strengths: NDArray[np.float64] | None, now: int
+    ) -> list[Refused]:
+        """What would go back to where a stop has just led out.
+
+        A strategy may, once it has wanted to be flat or on the other side since.
+        """
+        barred = self.books.protections.barred
+        for place, orchestrator in enumerate(self.orchestrators):
+            column = 3 * place if self.several else 0
+            for name, group in orchestrator.traded:
+                who = orchestrator.strategy
+                side = barred.get((name, who), 0)
+                wish = math.nan if strengths is None else float(strengths[group, column])
+                if side and wish * side <= orchestrator.shape.deadband:
+                    self._record(StopOutEnded(ts=now, instrument=name, strategy=who))
+        return [
+            Refused(intent=intent, reason="it was stopped out and has not changed its mind since")
+            for intent in intents
+            if isinstance(intent, Target)
+            and intent.exposure * barred.get((intent.instrument, intent.strategy), 0) > 0.0
+        ]
 
     def _quotable(self, each: AtWork, own: Mapping[str, Holding]) -> dict[str, Held]:
         """What a quoting strategy may make ladders for."""

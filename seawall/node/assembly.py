@@ -259,6 +259,7 @@ def action_of(
         decision.strategies,
         chosen,
         (catalog, groups, cadence, shape, traded),
+        protection=strategies.protection_of(decision),
         strict=settings.mode == "backtest",
     )
     orchestrator = Orchestrator(
@@ -269,6 +270,7 @@ def action_of(
         shape,
         traded,
         chosen.name if chosen else strategies.RULES,
+        (chosen and chosen.protection) or strategies.protection_of(decision),
     )
     names = [each.name for each in several]
     executor = executor_of(settings, catalog, venue, books, recorder, run, names)

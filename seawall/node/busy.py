@@ -134,6 +134,7 @@ class Busy:
         if (
             not executor.plain
             or action.several
+            or action.orchestrator.protection is not None
             or action.compare_due
             or action.portfolio is None
             or freezes

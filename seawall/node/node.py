@@ -512,7 +512,7 @@ class Node:
                 self.action.reconcile(now)
             executor.cancel_risk(now)  # also what was still on its way before
             executor.work(self.action.prices.touches, now, True)
-            if not self.action.books.orders.open and not executor.goals:
+            if executor.settled and not executor.goals:
                 break
             rows = self.ports.feed.read(WAIT_S)
             if rows is None:

@@ -111,5 +111,7 @@ def executor_of(
         lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
         strategies=strategies,
         shares=books.ledger.shares,
+        protections=books.protections,
+        entry=books.entry,
         pace=pacer_of(settings, books, recorder.record, prefix, strategies),
     )

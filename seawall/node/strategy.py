@@ -19,6 +19,7 @@ from seawall.core.consensus import narrowed
 from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
+from seawall.core.intents import Protection
 from seawall.core.sections import DecisionSettings
 from seawall.decision.agents import AGENTS, features_of
 from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
@@ -191,6 +192,12 @@ class Chosen:
         return found
 
     @property
+    def protection(self) -> Protection | None:
+        """What the strategy says of itself, if it does: an attribute `protection`."""
+        given = getattr(self._each[0], "protection", None) if self._each else None
+        return given if isinstance(given, Protection) else None
+
+    @property
     def quoter(self) -> Quoter | None:
         """The strategy, where it quotes."""
         first = self._each[0] if self._each else None
@@ -255,10 +262,22 @@ class AtWork:
         return np.zeros((len(rows), 3))
 
 
+def protection_of(decision: DecisionSettings) -> Protection | None:
+    """What the settings say of every position."""
+    if not decision.stop_loss:
+        return None
+    return Protection(
+        stop=decision.stop_loss,
+        take_profit=decision.take_profit,
+        trailing=decision.trailing_stop == "on",
+    )
+
+
 def at_work(
     texts: Sequence[str],
     alone: Chosen | None,
     market: tuple[Catalog, Sequence[str], int, OrchestratorShape, Sequence[str]],
+    protection: Protection | None,
     strict: bool,
 ) -> list[AtWork]:
     """The strategies that share the account, each with its part of the capital; or the only one,
@@ -266,6 +285,7 @@ def at_work(
 
     Args:
         market: catalog, groups, ns between two rows, how wishes become intents, what to trade.
+        protection: of the positions of those that have none of their own.
         strict: a strategy that fails ends the run.
     """
     catalog, groups, cadence, shape, traded = market
@@ -276,6 +296,8 @@ def at_work(
     found = []
     for strategy, name, share in chosen:
         own = msgspec.structs.replace(shape, cap_fraction=shape.cap_fraction * share)
-        orchestrator = Orchestrator(catalog, groups, {}, cadence, own, traded, name)
+        orchestrator = Orchestrator(
+            catalog, groups, {}, cadence, own, traded, name, strategy.protection or protection
+        )
         found.append(AtWork(strategy, orchestrator, strict))
     return found

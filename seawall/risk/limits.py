@@ -34,13 +34,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         position: gross notional of one asset, share of equity.
         leverage: gross notional of the portfolio, multiple of equity.
+        per_trade: loss of one protected position at its stop, share of equity.
     """
 
     position: float = 0.2
     leverage: float = 2.0
+    per_trade: float = 0.04
 
     def __post_init__(self) -> None:
-        for name in ("position", "leverage"):
+        for name in ("position", "leverage", "per_trade"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise SettingError(f"risk limit {name} is {getattr(self, name)}; it must be >= 0")
 
@@ -75,6 +77,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
         stakes: by strategy, where several share the account. An intent of one of them is about its
             own lots; what the others may come to on the same side takes up room, and what they
             hold on the other side gives none, since they may close it at any time.
+        widening: factor of the distance of stops in this market's volatility, >= 1. What is
+            protected is made smaller by it, so that the money at risk stays the same.
     """
 
     asset: str
@@ -88,6 +92,7 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     shortable: bool = True
     bound: int = LOTS_BOUND
     stakes: Mapping[str, Stake] = {}
+    widening: float = 1.0
 
     @property
     def known(self) -> bool:
@@ -269,8 +274,18 @@ class _Portfolio:
 
     def _sized(self, intent: Target, holding: Holding) -> Approved | Refused:
         """The least of what was asked and every cap."""
-        wanted = _whole_lots(abs(intent.exposure), holding.value)
-        lots, capped_by = wanted, NO_CAP
+        protection, wanted = intent.protection, abs(intent.exposure)
+        if protection is not None:
+            wanted /= holding.widening
+            protection = msgspec.structs.replace(
+                protection, stop=min(1.0, protection.stop * holding.widening)
+            )
+        lots, capped_by = _whole_lots(wanted, holding.value), NO_CAP
+        if protection is not None:
+            at_risk = self._limits.per_trade * self._equity
+            most = _whole_lots(at_risk / protection.stop, holding.value)
+            if most < lots:
+                lots, capped_by = most, "per_trade"
         for cap, most in self._caps(intent, holding, 1 if intent.exposure > 0.0 else -1):
             if most < lots:
                 lots, capped_by = most, cap
@@ -285,6 +300,7 @@ class _Portfolio:
             position=position,
             reduce_only=_reduces(position, holding.lots),
             capped_by=capped_by,
+            protection=protection,
         )
 
     def _quoted(self, intent: Quotes, holding: Holding) -> Approved | Refused:

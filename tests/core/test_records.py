@@ -129,6 +129,8 @@ EXAMPLES: list[AnyRecord] = [
         ts=WHEN, instrument="a", giver="x", taker="y", lots=3, price=10, reason="netted"
     ),
     records.StrategyStopped(ts=WHEN, strategy="x", reason="it failed"),
+    records.StopWatched(ts=WHEN, instrument="a", strategy="x", price=9, reason="not offered"),
+    records.StopOutEnded(ts=WHEN, instrument="a", strategy="x"),
     records.BreakerChanged(
         ts=WHEN,
         name="drawdown",
@@ -209,6 +211,8 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
         "run_stopped",
         "run_stopping",
         "source_judged",
+        "stop_out_ended",
+        "stop_watched",
         "strategy_stopped",
         "transfer",
     ]

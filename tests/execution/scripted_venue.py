@@ -36,7 +36,8 @@ RESTING = (OrderState.NEW, OrderState.PARTIALLY_FILLED)
 class Faults:
     """What goes wrong, until it is changed.
 
-    refuse: a new order is turned away at the door. reject: it is taken, and the book rejects it.
+    refuse: a new order is turned away at the door. no_stops: every order that waits is. reject: it
+    is taken, and the book rejects it.
     lose_request: no answer, and it never arrives. slow_request: no answer, and it arrives so many
     ns later. lose_answer: no answer, but it was accepted. lose_cancel: a cancel is answered and
     nothing happens. lose_cancel_answer: it happens and is not answered. hold_reports: reports wait.
@@ -48,6 +49,7 @@ class Faults:
 
     refuse: str = ""
     reject: str = ""
+    no_stops: str = ""
     lose_request: bool = False
     slow_request: int = 0
     lose_answer: bool = False
@@ -71,6 +73,7 @@ class Standing:
     state: OrderState
     filled: int = 0
     told: int = 0  # the last report's sequence
+    best: int = 0  # price that a trailing stop has seen
     forgone: int = 0  # lots that the order before it took while this one was on its way
 
     @property
@@ -121,6 +124,8 @@ class ScriptedVenue:
         self._must_live()
         if self.faults.refuse:
             raise OrderRefusedError(self.faults.refuse)
+        if self.faults.no_stops and order.type.waits:
+            raise OrderRefusedError(self.faults.no_stops)
         if self.faults.lose_request:
             raise VenueUnreachableError("no answer")
         if self.faults.slow_request:
@@ -225,11 +230,34 @@ class ScriptedVenue:
                 self._take_place(before, order)
             else:
                 self._arrive(order)
+        for held in list(self.standing.values()):
+            if held.order.type.waits and not held.state.final:
+                self._look(held)
 
     def trade(self, client_id: str, lots: int) -> None:
         """Somebody takes our resting order."""
         held = self.standing[client_id]
         self._fill(held, held.order.price or 0, min(lots, held.left))
+
+    def _look(self, held: Standing) -> None:
+        """Has the touch met a trigger? The middle counts; then it is a market order."""
+        order, (bid, ask) = held.order, self.touches[held.order.instrument]
+        trigger, buys = order.trigger, held.order.side is Side.BUY
+        assert trigger is not None
+        price = (bid + ask) // 2
+        at = trigger.price
+        if trigger.trail:
+            held.best = held.best or price
+            held.best = min(held.best, price) if buys else max(held.best, price)
+            at = held.best + (trigger.trail if buys else -trigger.trail)
+        if price >= at if buys else price <= at:
+            left = min(held.left, max(0, -self.lots(order.instrument) * order.side.sign))
+            while left:
+                lots = min(left, self.clip)
+                self._fill(held, ask if buys else bid, lots)
+                left -= lots
+            if not held.state.final:
+                self._tell(held, OrderState.CANCELED, "reduce-only: there is nothing to reduce")
 
     def expire(self, client_id: str) -> None:
         """The venue ends an order of its own accord."""
@@ -274,12 +302,16 @@ class ScriptedVenue:
         bid, ask = self.touches[order.instrument]
         buys = order.side is Side.BUY
         price = order.price if order.price is not None else (ask if buys else bid)
-        crosses = price >= ask if buys else price <= bid
+        crosses = not order.type.waits and (price >= ask if buys else price <= bid)
+        at = order.trigger.price if order.trigger else 0
+        middle = (bid + ask) // 2
         reducible = max(0, -self.lots(order.instrument) * order.side.sign)
         size = min(held.left, reducible) if order.reduce_only else held.left
         reason = self.faults.reject
         if order.accept_until and self.now > order.accept_until:
             reason = "too late"
+        elif at and (middle >= at if buys else middle <= at):
+            reason = "it would trigger at once"
         elif order.post_only and crosses:
             reason = "post-only: it would trade at once"
         elif not size:
@@ -288,6 +320,8 @@ class ScriptedVenue:
             self._tell(held, OrderState.REJECTED, reason)
             return
         self._tell(held, OrderState.NEW)
+        if order.type.waits:
+            return
         left = min(size, self.depth) if crosses else 0
         while left:
             lots = min(left, self.clip)
@@ -316,6 +350,11 @@ class ScriptedVenue:
         held.filled += lots
         self._pay(fill)
         self._tell(held, OrderState.PARTIALLY_FILLED if held.left else OrderState.FILLED)
+        for other in list(self.standing.values()):  # reduce-only never stands for nothing
+            one = other.order
+            same = one.instrument == order.instrument and other.state in RESTING
+            if same and one.reduce_only and self.lots(one.instrument) * one.side.sign >= 0:
+                self._tell(other, OrderState.CANCELED, "reduce-only: there is nothing to reduce")
 
     def _pay(self, fill: Fill) -> None:
         """Every lot is one entry in a list: slow, and hard to get wrong."""
