@@ -120,7 +120,7 @@ class Executor(Desk):
         if self.orders.open or self._quoting.standing:
             self._quoting.work(touches, now, blocked)
         self._goals.work(touches, now, blocked)
-        if self._protections.agreed:
+        if self._protections.agreed or self.orders.open:
             self._protecting.work(touches, now)
         if self._pacer is not None:
             self._pacer.finish(self.goals, self.strategies.owner, now)

@@ -33,6 +33,7 @@ from seawall.core.records import (
     IntentApproved,
     IntentDecided,
     IntentRefused,
+    LotsTransferred,
     ModelRolledBack,
     ModelUpdated,
     OperatorCommanded,
@@ -46,7 +47,7 @@ from seawall.core.settings import Settings
 from seawall.core.verdicts import Standing
 from seawall.ingestion.tape import Tape, open_tape
 from seawall.lab.tearsheet import Execution, Incident, Sheet, Surface, Track
-from seawall.lab.tearsheet.sheet import Line
+from seawall.lab.tearsheet.sheet import Line, Sleeve
 from seawall.ledger import Ledger
 from seawall.node import assembly
 from seawall.node.perception import Perception
@@ -85,6 +86,8 @@ class Story(NamedTuple):
     rows: int
     head: str
     last: int
+    ledger: Ledger
+    transfers: "Counter[str]"
 
 
 def read(path: Path) -> Story:
@@ -106,9 +109,9 @@ def read(path: Path) -> Story:
 def tell(written: Iterable[AnyRecord], rows: int, head: str) -> Story:
     """The story of some records."""
     ledger = Ledger()
-    story = Story(
-        [], [], {}, [], [], [], [], Counter(), Counter(), Counter(), {}, {}, rows, head, 0
-    )
+    lists: tuple[Any, ...] = ([], [], {}, [], [], [], [])
+    counters: tuple[Any, ...] = (Counter(), Counter(), Counter(), {}, {})
+    story = Story._make([*lists, *counters, rows, head, 0, ledger, Counter()])
     last = 0
     for record in written:
         last = max(last, record.ts)
@@ -135,6 +138,8 @@ def _note(story: Story, record: AnyRecord) -> None:
             story.created[record.order.client_id] = record
         case FillBooked():
             story.fills.append(record)
+        case LotsTransferred():
+            story.transfers.update((record.giver, record.taker))
         case Digest():
             story.digests.append(record)
         case IntentDecided():
@@ -491,6 +496,15 @@ def gather(
         reproduce=_reproduce(story, recorded, tape),
         settings=_pretty(first.values or settings.canonical()),
         surface=surface,
+        sleeves=_sleeves(story, marks),
+    )
+
+
+def _sleeves(story: Story, marks: Marks) -> tuple[Sleeve, ...]:
+    lasts = ({n: float(m[-1]) for n, m in of.items()} for of in (marks.instruments, marks.assets))
+    return tuple(
+        Sleeve(name, each.net, each.fees, each.funding, each.trades, story.transfers[name])
+        for name, each in story.ledger.earned(*lasts).items()
     )
 
 

@@ -1,4 +1,4 @@
-"""Protected positions in the whole node: stops at the simulated venue, their width, the way back."""
+"""Protected positions in the whole node: stops at the venue, their width, and the way back."""
 
 import numpy as np
 import pytest

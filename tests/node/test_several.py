@@ -8,12 +8,17 @@ from seawall.core.records import (
     FillBooked,
     IntentApproved,
     IntentDecided,
+    LotsTransferred,
     OrderCreated,
     StrategyStopped,
 )
 from seawall.core.settings import DecisionSettings, RiskSettings, Settings
 from seawall.decision.strategies import exposing
+from seawall.ingestion.tape import write_tape
+from seawall.lab.tearsheet.page import page
 from seawall.node.strategy import Sleeve, made, sleeves_of
+from seawall.node.tearsheet import gather
+from seawall.storage.journal import MemoryJournal
 from tests.node.short_runs import node_on, records, tape
 
 FAST = "moving_average_cross share=0.5 name=fast fast=5 slow=20"
@@ -186,3 +191,20 @@ def test_one_that_quotes_makes_a_market_beside_one_that_does_not(tmp_path):
 def test_what_quotes_is_not_searched_for_exposures():
     with pytest.raises(SettingError, match="market_making quotes, and this is for strategies of"):
         exposing("market_making", made("market_making", (), 10**9))
+
+
+def test_the_tear_sheet_shows_what_each_came_to(tmp_path):
+    catalog, rows = tape(400)
+    write_tape(tmp_path / "tape", catalog, rows)
+    kept = MemoryJournal()
+    node, summary = run(FAST, SLOW, journal=kept)
+    kept.write(tmp_path / "journal")
+    sheet = gather(tmp_path / "journal", tmp_path / "tape", settings(FAST, SLOW), lambda *_: None)
+    for each in sheet.sleeves:
+        assert each.pnl == pytest.approx(summary.strategies[each.name].pnl, rel=1e-6, abs=1e-6)
+        assert each.fills == summary.strategies[each.name].fills
+    moved = records(node, LotsTransferred)
+    assert sum(each.transfers for each in sheet.sleeves) == 2 * len(moved)
+    shown = page(sheet)
+    assert "<h2>Strategies</h2>" in shown
+    assert ">fast<" in shown

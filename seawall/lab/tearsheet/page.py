@@ -46,6 +46,7 @@ def page(sheet: Sheet) -> str:
         _tiles(sheet, figures, costs),
         _charts(sheet),
         _calendar(sheet),
+        _sleeves(sheet),
         _costs(sheet, costs),
         _fills(sheet),
         _trips(sheet, trips),
@@ -225,6 +226,25 @@ def _cell(value: float | None, most: float, digits: int) -> str:
     colour = "--good" if value > 0 else "--bad"
     shade = f"background:color-mix(in srgb,var({colour}) {strength}%,transparent)"
     return f'<td style="{shade}">{signed(value * 100, digits)}</td>'
+
+
+def _sleeves(sheet: Sheet) -> str:
+    if len(sheet.sleeves) < 2:
+        return ""
+    unit = escape(sheet.numeraire)
+    heads = ("strategy", f"PnL, {unit}", f"fees, {unit}", f"funding, {unit}", "fills", "transfers")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    rows = "".join(
+        f'<tr><td class="left">{escape(each.name)}</td><td>{signed(each.pnl)}</td>'
+        f"<td>{plain(each.fees)}</td><td>{plain(each.funding)}</td><td>{each.fills:,}</td>"
+        f"<td>{each.transfers:,}</td></tr>"
+        for each in sheet.sleeves
+    )
+    return (
+        "<h2>Strategies</h2><p>Each has a ledger of its own; they add up to the account. A "
+        "transfer is what one sold to another at the middle, without an order.</p>"
+        f'<div class="wide"><table class="list"><tr>{head}</tr>{rows}</table></div>'
+    )
 
 
 def _costs(sheet: Sheet, costs: Costs) -> str:

@@ -163,6 +163,21 @@ class Surface(NamedTuple):
     best: str
 
 
+class Sleeve(NamedTuple):
+    """What one strategy's sub-ledger came to, numeraire.
+
+    Attributes:
+        pnl: after fees and funding. transfers: times that lots went to or from another strategy.
+    """
+
+    name: str
+    pnl: float
+    fees: float
+    funding: float
+    fills: int
+    transfers: int
+
+
 class Sheet(NamedTuple):
     """Everything that the page shows.
 
@@ -171,6 +186,7 @@ class Sheet(NamedTuple):
         intents, approved, orders: how many. refusals: (who refused, why, how often).
         seen: what the figures were made of, and how far they can be trusted, in sentences.
         reproduce: (name, value) to make it again. settings: JSON, empty if not known.
+        sleeves: of each strategy, where there are several.
     """
 
     title: str
@@ -192,6 +208,7 @@ class Sheet(NamedTuple):
     reproduce: tuple[tuple[str, str], ...]
     settings: str
     surface: Surface | None = None
+    sleeves: tuple[Sleeve, ...] = ()
 
 
 # --- figures ---
