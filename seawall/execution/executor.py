@@ -103,9 +103,10 @@ class Executor(Desk):
 
     @property
     def plain(self) -> bool:
-        """See Desk; nothing is quoted or protected either."""
+        """See Desk; every goal goes out at once, and nothing is quoted or protected."""
         special = self._quoting.standing or self._protections.agreed or self._protections.barred
-        return super().plain and not special
+        paced = self._pacer is not None and not self._pacer.idle
+        return super().plain and not (special or paced)
 
     @property
     def watched(self) -> Mapping[Key, str]:
@@ -124,11 +125,6 @@ class Executor(Desk):
             self._protecting.work(touches, now)
         if self._pacer is not None:
             self._pacer.finish(self.goals, self.strategies.owner, now)
-
-    @property
-    def plain(self) -> bool:
-        """See Desk; and every goal goes out at once."""
-        return super().plain and (self._pacer is None or self._pacer.idle)
 
     def heard(self, volumes: Mapping[str, float]) -> None:
         """Lots that the market traded since the last boundary, by instrument."""
