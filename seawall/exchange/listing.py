@@ -1,8 +1,9 @@
 """What is traded here: symbols, the instruments of the tape behind them, and their filters."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -13,7 +14,7 @@ from seawall.core.errors import DataError
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.exchange import refusals
 
-HIGHEST_DECIMALS = 8
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?(e-[0-9]{1,2})?", re.IGNORECASE)
 MIN_NOTIONAL = 5  # quote units
 LARGEST_LOTS = 10**9
 LARGEST_TICKS = 10**9
@@ -52,14 +53,10 @@ def _decimals(step: Fraction) -> int:
 
 
 def number(name: str, text: str) -> Decimal:
-    """A decimal parameter. Refusal: it is no number."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise refusals.illegal(name) from None
-    if not value.is_finite():
+    """A decimal parameter. Refusal: it is no plain number of a sensible length."""
+    if not _NUMBER.fullmatch(text):
         raise refusals.illegal(name)
-    return value
+    return Decimal(text)
 
 
 @dataclass(frozen=True)
