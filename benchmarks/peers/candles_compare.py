@@ -2,7 +2,7 @@
 
 All get the same candles: the recorded minutes set end to end, without the gaps of the venue's
 outages. What the peers do not know is taken out of the way: the ticks are so fine that a spread of
-one costs nothing, and every bar has volume enough for any order.
+one costs next to nothing, and every bar has volume enough for any order.
 """
 
 import statistics
@@ -48,7 +48,7 @@ START = 1_514_764_800_000_000_000  # 2018-01-01, ns UTC; a boundary of every tim
 FAST, SLOW = 50, 200  # candles
 EVERY = {1: "a decision every minute", 240: "a decision every 4 h"}
 FEE_PPM = 500
-FINER, VOLUME = 1000, 10**10  # ticks in one of before; lots of every candle
+FINER, VOLUME = 10, 10**10  # ticks in one of before; lots of every candle
 SELDOM = str(Path(__file__).with_name("candles_seldom.py"))
 GRID = [(fast, slow) for fast in range(10, 60, 5) for slow in range(80, 280, 20)]
 CROSS = "moving_average_cross"

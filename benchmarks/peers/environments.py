@@ -111,8 +111,10 @@ class Half:
     def end(self) -> None:
         """There are no further turns."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+        self.process.stdout.close()
         self.process.wait()
 
 

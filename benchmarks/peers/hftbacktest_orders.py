@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import data
+from benchmarks.peers.environments import Half, environment
 from benchmarks.peers.hftbacktest_compare import (
     BASE_LATENCY,
     BUYS,
     EVENT,
     HALF,
     LATENCIES,
+    PEER,
     SELLS,
     STRATEGIES,
     VERSION,
-    Half,
     Key,
     Run,
-    environment,
     keys,
     one_of_ours,
     run_of,
@@ -107,7 +107,7 @@ def lines(folder: Path) -> Iterator[str]:
     }
     path = folder / "job.json"
     path.write_text(json.dumps(job))
-    half = Half([environment(), HALF], path)
+    half = Half([environment(PEER), HALF], path)
     yield from (
         "| strategy | entry / response ms | depth | theirs | ours | only theirs | only ours |",
         "|---|---|---|---|---|---|---|",
