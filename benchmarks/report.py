@@ -23,7 +23,8 @@ HEAD = """\
 Written by `make bench`. Medians of the runs count; *by CPU time* is the same figure with the CPU
 time of all threads in place of the wall clock, which other work on the machine disturbs less.
 *Same results* are the first digits of SHA-256 hashes: a change for speed alone leaves them as
-they are. Floors are what the first version had to reach, and the goals beyond it.
+they are. Floors are what the first version had to reach, and the goals beyond it. How the peers
+are compared, and what they do not do: [beside the others](../docs/benchmarks.md).
 """
 
 
