@@ -342,7 +342,7 @@ class Journal(Protocol):
 
 def encode(record: AnyRecord) -> bytes:
     """The record's bytes: MessagePack, fields in the order of their definition."""
-    return msgspec.msgpack.encode(record)
+    return _ENCODER.encode(record)
 
 
 def decode(data: bytes) -> AnyRecord:
@@ -350,4 +350,5 @@ def decode(data: bytes) -> AnyRecord:
     return _DECODER.decode(data)
 
 
+_ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)

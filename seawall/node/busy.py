@@ -5,6 +5,7 @@ goes on from there until something is not plain, and what happened is journaled 
 one batch. Acting at every boundary in Python gives the same journal.
 """
 
+import gc
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -117,7 +118,13 @@ class Busy:
         )
         action.max_drawdown = max(action.max_drawdown, float(plan.limits["drawdown"][0]))
         self._failed = int(frames["ts"][edges[reached]]) if reached < len(edges) - 1 else 0
-        self._take_back(exchange, side, opinions)
+        collecting = gc.isenabled()
+        gc.disable()  # much is made here and all of it stays: looking through it again is in vain
+        try:
+            self._take_back(exchange, side, opinions)
+        finally:
+            if collecting:
+                gc.enable()
         return reached, int(exchange.stand["at"][0])
 
     # --- what is laid out ---

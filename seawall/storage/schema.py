@@ -96,19 +96,19 @@ def chained(new: Sequence[AnyRecord], seq: int, head: bytes) -> list[Row]:
         StoreError: a record holds what MessagePack cannot, such as an amount past 64 bits.
     """
     rows = []
-    schema = records.SCHEMA
+    schema, sha256, pack, encode = records.SCHEMA, hashlib.sha256, _LINK.pack, records.encode
     for record in new:
-        kind = str(record.__struct_config__.tag)
+        kind = record.__struct_config__.tag
         try:
-            body = records.encode(record)
+            body = encode(record)
         except (OverflowError, TypeError, msgspec.MsgspecError) as error:
             raise StoreError(
                 f"a record of kind {kind} cannot be kept: {error}; amounts must fit in 64 bits, "
                 "give the asset fewer decimals"
             ) from error
         seq += 1
-        head = link(head, seq, schema, body)
-        rows.append(Row(seq, record.ts, kind, schema, body, head))
+        head = sha256(head + pack(seq, schema) + body).digest()  # as `link`, without its call
+        rows.append(Row(seq, record.ts, str(kind), schema, body, head))
     return rows
 
 
