@@ -455,17 +455,14 @@ def send(
 
 
 @njit(cache=True)
-def crowded(exchange: Any, side: Any, count: int, traded: int) -> bool:
-    """Whether what may happen at one boundary could pass the room that there is for it."""
-    course = side.course[0]
-    most = count + 4 * traded
-    if course["rows"] <= most or course["events"] + most > len(side.events):
-        return True
-    room, full = exchange.lots.shape[2] - count - 1, False
+def full(exchange: Any, count: int) -> bool:
+    """Whether so many fills might open more lots than there is room for."""
+    room = exchange.lots.shape[2] - count - 1
     for k in range(len(exchange.terms)):
         for whose in (LEDGER, STRATEGY):
-            full |= exchange.books[whose, k]["count"] > room
-    return full
+            if exchange.books[whose, k]["count"] > room:
+                return True
+    return False
 
 
 @njit(cache=True)
@@ -516,6 +513,7 @@ def go(
     venue, which has taken in `stand["at"]` of them.
     """
     limits, course = plan.limits[0], side.course[0]
+    stand = exchange.stand[0]
     start, traded = boundary, len(plan.traded)
     pack(exchange, side)
     while boundary < len(edges) - 1:
@@ -526,16 +524,20 @@ def go(
             break
         if not regular(frames, first, edges[boundary + 1], plan):
             break
-        if not exchanges.advance(floor, rows, exchange, now):
+        # a call counts every array that it is given: none where there is nothing to do
+        if stand["flying"] > 0 and not exchanges.advance(floor, rows, exchange, now):
             break
-        count = audible(exchange, now)
-        if crowded(exchange, side, count, traded):
+        count = audible(exchange, now) if stand["heard"] < stand["reported"] else 0
+        most = count + 4 * traded
+        if course["rows"] <= most or course["events"] + most > len(side.events):
             break
         course["renewed"] = 0
         if count > 0:
+            if full(exchange, count):
+                break
             listen(exchange, side, now, count)
             pack(exchange, side)
-        if unanswered(exchange, side, now):
+        if course["aims"] > 0 and unanswered(exchange, side, now):
             break
         mark(frames, first, plan, scratch)
         cash, held = side.cash[: course["cash"]], side.held[: course["held"]]

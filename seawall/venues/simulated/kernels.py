@@ -226,14 +226,13 @@ def on_trade(floor, instrument, row):
 
 
 @njit(cache=True)
-def set_touch(floor, instrument, side, price, size):
+def set_touch(ladder, market, side, price, size):
     """Make one side of a one-level book."""
-    market = floor.markets[instrument]
     old = market["bid"] if side == BID else market["ask"]
     if price > 0:
-        books.put_only(floor.ladders[instrument], side, price, size)
+        books.put_only(ladder, side, price, size)
     elif old > 0:
-        books.put(floor.ladders[instrument], side, old, 0)
+        books.put(ladder, side, old, 0)
     if side == BID:
         market["bid"] = price
     else:
@@ -252,7 +251,7 @@ def on_quote(floor, instrument, row):
         before = np.int64(books.size_at(floor.ladders[instrument], side, row["price"]))
     if market["made_of"] != BY_DEPTH:
         market["made_of"] = BY_QUOTE
-        set_touch(floor, instrument, side, row["price"], row["size"])
+        set_touch(floor.ladders[instrument], market, side, row["price"], row["size"])
         if row["size"] > 0:
             pass_crossed(floor, instrument, side, row["price"])
     if market["count"] == 0 or row["size"] == 0 or row["price"] == 0:
@@ -330,26 +329,34 @@ def on_bar_stops(floor, instrument, row, left):
 
 
 @njit(cache=True)
-def on_bar(floor, instrument, row):
-    """A row of a bar; at its close our older orders fill, then the touch stands about the close.
-
-    Stops come first: where a bar touches both a stop and a target, the stop is what happened.
-    """
-    market = floor.markets[instrument]
+def note_bar(market, row):
+    """A row of a bar into its open, high and low; whether it is the close of one that counts."""
     if market["made_of"] == BY_DEPTH or market["made_of"] == BY_QUOTE or row["price"] <= 0:
-        return 0
+        return False
     if row["kind"] == BAR_OPEN:
         market["open"] = row["price"]
     elif row["kind"] == BAR_HIGH:
         market["high"] = row["price"]
     elif row["kind"] == BAR_LOW:
         market["low"] = row["price"]
-    if row["kind"] != BAR_CLOSE:
+    return row["kind"] == BAR_CLOSE
+
+
+@njit(cache=True)
+def on_bar(floor, instrument, row):
+    """A row of a bar; at its close our older orders fill, then the touch stands about the close.
+
+    Stops come first: where a bar touches both a stop and a target, the stop is what happened.
+    """
+    market = floor.markets[instrument]
+    if not note_bar(market, row):
         return 0
     market["opened"] = row["exch_ts"]
     market["last"] = row["price"]
     left = share(row["size"], floor.participation_ppm)
-    count, left = on_bar_stops(floor, instrument, row, left)
+    count = 0
+    if market["stops"] > 0:
+        count, left = on_bar_stops(floor, instrument, row, left)
     for k in range(market["count"]):
         slot = floor.slots[instrument, k]
         order = floor.resting[slot]
@@ -366,8 +373,8 @@ def on_bar(floor, instrument, row):
     away = share(row["price"], floor.half_spread_ppm)
     bid = max(np.int64(1), row["price"] - away)
     ask = max(row["price"] + away, bid + 1)
-    set_touch(floor, instrument, BID, bid, left)
-    set_touch(floor, instrument, ASK, ask, left)
+    set_touch(floor.ladders[instrument], market, BID, bid, left)
+    set_touch(floor.ladders[instrument], market, ASK, ask, left)
     return count
 
 
@@ -463,6 +470,9 @@ def run(floor, rows, start, limit):
             crossed = best[ASK] <= price if side == BID else best[BID] >= price
             if size > 0 and crossed:
                 pass_crossed(floor, instrument, side, price)
+            continue
+        if BAR_OPEN <= kind < BAR_CLOSE:
+            note_bar(market, row)  # as `step`, without its call, which counts every array
             continue
         filled = step(floor, row)
         if filled > 0:
