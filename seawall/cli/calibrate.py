@@ -44,6 +44,16 @@ Examples:
 The fit is a part of the settings: it stands in the journal of every run that
 uses it, and is never made anew without being asked for.
 """
+SLIPPAGE_EXAMPLES = """\b
+Examples:
+  seawall calibrate slippage seawall-data/live --tape TAPE --out slippage.json
+      what that run's own orders cost beyond the spread, by size and volatility
+  seawall backtest TAPE --config with-model.toml
+      where [execution] slippage_model = "slippage.json": prices are bounded by
+      the model, and a fill far above it opens slippage_anomaly
+
+It needs 30 orders that filled at once.
+"""
 BLOCK = 1 << 16  # rows at a time
 
 app = typer.Typer(
@@ -122,6 +132,46 @@ def micro_price(
             f"cannot write {out}: {(error.strerror or str(error)).lower()}; choose a writable place"
         ) from None
     typer.echo(f"fitted {len(fits)} of {len(opened.catalog.books)} books; written: {out}")
+
+
+@app.command(epilog=SLIPPAGE_EXAMPLES)
+def slippage(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a paper run, or a journal.")
+    ],
+    tape: Annotated[Path, typer.Option(metavar="TAPE", help="The tape of the run.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the model to this file.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit the slippage model to a run's own fills."""
+    from seawall.execution.slippage import Footprint
+    from seawall.node import tearsheet
+    from seawall.node.inputs import settings_in
+    from seawall.node.slippage import save
+    from seawall.node.slippage_fit import fitted
+
+    journal = run / "journal.sqlite" if run.is_dir() else run
+    settings = settings_in(tearsheet.read(journal).started[0], run.parent)
+    with progress("calibrate", "rows") as report:
+        model, orders = fitted(journal, tape, settings, report)
+    save(model, out)
+    typical = Footprint(0.1, 0.0, 10.0, 0.1)
+    low, high = model.interval(typical, 0.9)
+    if json:
+        import msgspec
+
+        values = {"orders": orders, "coefficient": model.coefficient, "power": model.power}
+        typer.echo(msgspec.json.encode({**values, "file": str(out)}))
+        return
+    typer.echo(
+        f"cost beyond the spread = {model.coefficient:.3g} x volatility of a minute x share of its "
+        f"volume ^ {model.power:g}, from {orders:,} orders"
+    )
+    typer.echo(
+        f"a tenth of a minute's volume at 10 bps a minute: {model.expected(typical):.2f} bps, 90 % "
+        f"within {low:.2f} to {high:.2f}"
+    )
+    typer.echo(f"written: {out}")
 
 
 def _show_venue(found: "VenueFit") -> None:

@@ -289,6 +289,7 @@ class ExecutionSettings(Section):
         participation: of `participation`: our share of all that is traded.
         visible: of `iceberg`: share of the parent that is shown at once.
         volume_bars: a table of bars that `vwap` learns the day's volume from, CSV or Parquet.
+        slippage_model: of `seawall calibrate slippage`: bounds prices and judges fills.
     """
 
     schedule: Literal["at_once", "twap", "vwap", "almgren_chriss", "participation", "iceberg"] = (
@@ -301,6 +302,7 @@ class ExecutionSettings(Section):
     participation: float = Field(default=0.1, ge=0.001, le=0.9)
     visible: float = Field(default=0.1, ge=0.001, le=1)
     volume_bars: Annotated[str, Allowed("the path of a CSV or Parquet table, or empty")] = ""
+    slippage_model: Annotated[str, Allowed("the path of a slippage model, or empty")] = ""
 
     @model_validator(mode="after")
     def _vwap_has_bars(self) -> "ExecutionSettings":

@@ -167,7 +167,7 @@ class Settings(BaseSettings):
                 del values["decision"][name]
         if self.decision.trailing_stop == "off":
             del values["decision"]["trailing_stop"]
-        if self.execution.schedule == "at_once":  # the same: there was no other way
+        if self.execution == ExecutionSettings():  # the same: there was no other way
             del values["execution"]
         if inputs:
             values[INPUTS] = dict(inputs)

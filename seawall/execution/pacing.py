@@ -17,6 +17,7 @@ from seawall.execution.parents import Parents, Place
 from seawall.execution.schedules import Plan, Reads
 from seawall.execution.volume_curve import VolumeCurve
 
+Bound = Callable[[str, Side, int, Touch], int | None]
 SAME = 0.1  # a target that moves by no more than this share of the parent leaves its plan alone
 
 
@@ -30,6 +31,8 @@ class Pacer:
         usual: the pace of goals whose intent names none; None sends them at once.
         visible: of icebergs that do not say it, the share of the parent that is shown.
         curve: what VWAP goes by; None goes evenly.
+        bound: (instrument, side, lots, touch) → price in ticks that a NORMAL order must not pass;
+            None leaves it to the urgency.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Pacer:
         usual: Pace | None = None,
         visible: float = 0.1,
         curve: VolumeCurve | None = None,
+        bound: Bound | None = None,
     ) -> None:
         self._parents = parents
         self._record = record
@@ -51,6 +55,7 @@ class Pacer:
         self._usual = usual
         self._visible = visible
         self._curve = curve
+        self._bound = bound
         self._plans: dict[str, Plan] = {}
         self._volume: dict[str, int] = {}  # parent → reading of its volume clock
 
@@ -61,7 +66,7 @@ class Pacer:
         hurried = goal.intent.urgency is Urgency.URGENT or goal.reduce_only
         if pace is None or hurried:
             self._end(place, "sent at once", now)
-            return Due(delta)
+            return self._due(goal, delta, touch)
         parent = self._parents.open.get(place)
         held = self._held(goal)
         if parent is not None and not _goes_on(parent, goal, held, delta):
@@ -76,12 +81,19 @@ class Pacer:
         out = left if reading >= plan.at[-1] else min(left, schedules.due(plan, reading) - done)
         if out < left and out < parent.smallest:
             return Due(0)
-        return Due(parent.side.sign * out)
+        return self._due(goal, parent.side.sign * out, touch)
+
+    def _due(self, goal: Approved, lots: int, touch: Touch) -> Due:
+        """Lots that go out now, at the bound of their price where there is one."""
+        if self._bound is None or goal.intent.urgency is not Urgency.NORMAL or not lots:
+            return Due(lots)
+        side = Side.BUY if lots > 0 else Side.SELL
+        return Due(lots, self._bound(goal.instrument, side, abs(lots), touch))
 
     @property
     def idle(self) -> bool:
-        """Nothing is worked over time, and nothing will be unless an intent asks for it."""
-        return self._usual is None and not self._parents.open
+        """Nothing is worked over time or bounded, and nothing will be unless an intent asks."""
+        return self._usual is None and self._bound is None and not self._parents.open
 
     def heard(self, volumes: Mapping[str, float]) -> None:
         """Lots that others traded since the last boundary, by instrument."""

@@ -18,7 +18,7 @@ class Trade(NamedTuple):
 
     Attributes:
         fee: quote units per lot, above 0 is paid.
-        mid, half_spread: of the book when the order that it fills was sent.
+        mid, half_spread: of the book when the order that it fills was sent. sent: ns UTC, then.
     """
 
     price: float
@@ -26,6 +26,7 @@ class Trade(NamedTuple):
     fee: float
     mid: float
     half_spread: float
+    sent: int = 0
 
 
 class Course(NamedTuple):
@@ -53,6 +54,13 @@ class Course(NamedTuple):
     vwap: float
     twap: float
     trades: tuple[Trade, ...]
+
+    def by_order(self) -> list[tuple[int, list[Trade]]]:
+        """(ns UTC of its sending, fills) of each order that filled."""
+        found: dict[int, list[Trade]] = {}
+        for trade in self.trades:
+            found.setdefault(trade.sent, []).append(trade)
+        return list(found.items())
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived
 from seawall.node.provenance import UpdateLog
 from seawall.node.reconciliation import adjustments, differences
+from seawall.node.slippage import Watch
 from seawall.node.strategy import AtWork, Chosen
 from seawall.node.tally import Tally
 from seawall.risk.breakers import Action as BreakerAction
@@ -207,10 +208,12 @@ class Action:
         recorder: Recorder,
         strategy: Chosen | None = None,
         several: Sequence[AtWork] = (),
+        watch: Watch | None = None,
     ) -> None:
         self.books = books
         self.strategy = strategy
         self.several = several
+        self._watch = watch
         self.prices = prices
         self.executor = executor
         self.portfolio: Portfolio | None = None
@@ -259,6 +262,8 @@ class Action:
     ) -> None:
         """One boundary: its frames and rows, the opinions on the rows and what they come to."""
         self.prices.update(seen.frames)
+        if self._watch is not None:
+            self._watch.look(self.prices.frames, self.prices.touches, now)
         self.executor.listen(now)
         if self.executor.behind or (self.compare_due and self.executor.settled):
             self.reconcile(now)
@@ -341,7 +346,7 @@ class Action:
             self.equity,
             leverage,
             self.books.breakers,
-            self.model_measures,
+            self._watch.measures(self.model_measures) if self._watch else self.model_measures,
         )
         changes = self.books.breakers.check(measures, now)
         if changes:

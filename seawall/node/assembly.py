@@ -227,7 +227,7 @@ def action_of(
     from seawall.decision.trend import TrendShape
     from seawall.node import strategy as strategies
     from seawall.node.action import Action, Prices
-    from seawall.node.pacing import executor_of
+    from seawall.node.pacing import executor_of, watch_of
     from seawall.risk.gauges import Gauges
     from seawall.risk.limits import Limits
 
@@ -273,7 +273,8 @@ def action_of(
         (chosen and chosen.protection) or strategies.protection_of(decision),
     )
     names = [each.name for each in several]
-    executor = executor_of(settings, catalog, venue, books, recorder, run, names)
+    watch = watch_of(settings, catalog)
+    executor = executor_of(settings, catalog, venue, books, recorder, run, names, watch)
     return Action(
         books,
         Prices(catalog),
@@ -286,6 +287,7 @@ def action_of(
         recorder,
         chosen,
         several,
+        watch,
     )
 
 
@@ -387,9 +389,10 @@ def backtest(
 
 
 def acts_by_itself(settings: Settings) -> bool:
-    """Whether the exchange may tell of something that no order of ours brought about: then its
-    word is looked for at every boundary."""
-    return bool(settings.venue.funding or settings.venue.maintenance_ppm)
+    """Whether the exchange may tell of something that no order of ours brought about, or fills are
+    judged beside the market: then every boundary is looked at."""
+    venue = settings.venue
+    return bool(venue.funding or venue.maintenance_ppm or settings.execution.slippage_model)
 
 
 class Span:

@@ -30,6 +30,8 @@ def files_of(settings: Settings, feed: str = "") -> dict[str, Path]:
     named = {f"strategy {one}": one for one in strategies or [decision.strategy] if own_file(one)}
     if settings.venue.funding and not settings.venue.url:
         named[f"funding rates {settings.venue.funding}"] = settings.venue.funding
+    if settings.execution.slippage_model:
+        named["slippage model"] = settings.execution.slippage_model
     if settings.execution.volume_bars:
         named[f"bars of volume {settings.execution.volume_bars}"] = settings.execution.volume_bars
     found = {name: Path(path).expanduser() for name, path in named.items()}

@@ -9,6 +9,7 @@ from seawall.core.instruments import Catalog
 from seawall.core.intents import Approved
 from seawall.core.parents import Algorithm, Pace
 from seawall.core.ports import Venue
+from seawall.core.records import AnyRecord
 from seawall.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from seawall.execution.pacing import Pacer
     from seawall.execution.volume_curve import VolumeCurve
     from seawall.node.action import Books
+    from seawall.node.slippage import Watch
     from seawall.storage.recorder import Recorder
 
 AT_ONCE = "at_once"
@@ -51,14 +53,28 @@ def curve_of(settings: Settings) -> "VolumeCurve | None":
     return learn(table.ts, table.volume, table.span)
 
 
+def watch_of(settings: Settings, catalog: Catalog) -> "Watch | None":
+    """What bounds prices and judges fills; None where the settings name no model.
+
+    Raises:
+        DataError: the model cannot be read.
+    """
+    if not settings.execution.slippage_model:
+        return None
+    from seawall.node.slippage import Watch, load
+
+    return Watch(load(Path(settings.execution.slippage_model)), catalog)
+
+
 def pacer_of(
     settings: Settings,
     books: "Books",
     record: Callable[..., None],
     prefix: str,
     strategies: Sequence[str],
+    watch: "Watch | None",
 ) -> "Pacer":
-    """What says how much of a goal may go out.
+    """What says how much of a goal may go out, and at what price.
 
     Args:
         prefix: of parent ids. strategies: who shares the account, if several do.
@@ -80,6 +96,7 @@ def pacer_of(
         pace_of(settings),
         settings.execution.visible,
         curve_of(settings),
+        None if watch is None else watch.price,
     )
 
 
@@ -91,13 +108,21 @@ def executor_of(
     recorder: "Recorder",
     run: str,
     strategies: Sequence[str],
+    watch: "Watch | None",
 ) -> "Executor":
     """The executor on these books.
 
     Args:
         run: of a new journal. strategies: who shares the account, if several do.
+        watch: is shown what the executor journals.
     """
     from seawall.execution import Executor
+
+    def record(*records: AnyRecord) -> None:
+        recorder.record(*records)
+        if watch is not None:
+            for each in records:
+                watch.take(each)
 
     venues = sorted({i.venue for i in catalog.instruments})
     prefix = books.tally.origin or run
@@ -106,12 +131,12 @@ def executor_of(
         venue,
         books.orders,
         prefix,
-        recorder.record,
+        record,
         books.ledger.position,
         lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
         strategies=strategies,
         shares=books.ledger.shares,
         protections=books.protections,
         entry=books.entry,
-        pace=pacer_of(settings, books, recorder.record, prefix, strategies),
+        pace=pacer_of(settings, books, record, prefix, strategies, watch),
     )

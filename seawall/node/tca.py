@@ -150,7 +150,17 @@ def gather(
     settings: Settings,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Analysis]:
-    """The costs of every parent of a run.
+    """The costs of every parent of a run; raises as `courses`."""
+    return [analyse(course) for course, _, _ in courses(journal, tape, settings, progress)]
+
+
+def courses(
+    journal: Path,
+    tape: Path,
+    settings: Settings,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[tuple[Course, Market, Instrument]]:
+    """Every parent of a run that sent an order, beside its market.
 
     Raises:
         DataError, StoreError: the journal or the tape cannot be used, or they do not belong
@@ -170,7 +180,7 @@ def gather(
     market = perceive(settings, recorded, span, (), progress)
     instruments = recorded.catalog.by_name
     return [
-        analyse(course_of(one, market, instruments[one.instrument]))
+        (course_of(one, market, instruments[one.instrument]), market, instruments[one.instrument])
         for one in parents
         if one.sent and one.instrument in market.columns
     ]
@@ -212,7 +222,7 @@ def _trade(fill: Fill, sent: int, market: Market, instrument: Instrument) -> Tra
         fee = price * fill.fee / (fill.size * instrument.base_unit)
     else:
         fee = math.nan
-    return Trade(price, fill.size, fee, mid, (ask - bid) / 2)
+    return Trade(price, fill.size, fee, mid, (ask - bid) / 2, sent)
 
 
 def _at(market: Market, name: str, column: str, ts: int) -> float:

@@ -160,6 +160,16 @@ _DEFINITIONS = (
         Action.LEARN,
         "share of one-sided volume",
     ),
+    Breaker(
+        "slippage_anomaly",
+        Scope.MODEL,
+        2.5,
+        "deviations",
+        5 * MINUTE,
+        Recovery.RULE,
+        Action.FREEZE,
+        "cost of an order above what the slippage model expects",
+    ),
 )
 BREAKERS: dict[str, Breaker] = {breaker.name: breaker for breaker in _DEFINITIONS}
 

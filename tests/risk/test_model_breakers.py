@@ -37,6 +37,7 @@ def test_they_are_what_the_requirements_say() -> None:
         "kl_divergence": (1.0, 10, Action.LEARN),
         "provenance_concentration": (0.15, 1, Action.FREEZE),
         "vpin_toxicity": (0.75, 2, Action.LEARN),
+        "slippage_anomaly": (2.5, 5, Action.FREEZE),
     }
     assert configured({"vpin_toxicity": 0.9})["vpin_toxicity"].threshold == 0.9
 
