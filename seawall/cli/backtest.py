@@ -40,11 +40,12 @@ Examples:
   seawall backtest TAPE --strategy moving_average_cross --param fast=10 \\
       --symbol BTCUSDT@binance-usdm --start 2024-01-01 --end 2024-07-01
       another strategy, one market, half a year; what comes before warms it up
-  seawall backtest TAPE --strategy "trend share=0.6 fast=8" --strategy order_flow
+  seawall backtest TAPE --strategy "trend share=0.6 fast=8" \\
+      --strategy order_flow
       several on one account, each with its part of the capital
   seawall backtest TAPE --schedule twap --horizon-s 120 --journal day.journal
-      each change of a position in parts; `seawall report day.journal --tape TAPE
-      --tca` says what they cost
+      each change of a position in parts; `seawall report day.journal --tca
+      --tape TAPE` says what they cost
   seawall backtest TAPE --strategy my_idea.py
       a strategy of your own; `seawall new strategy my_idea` writes the file
 

@@ -47,10 +47,11 @@ uses it, and is never made anew without being asked for.
 SLIPPAGE_EXAMPLES = """\b
 Examples:
   seawall calibrate slippage seawall-data/live --tape TAPE --out slippage.json
-      what that run's own orders cost beyond the spread, by size and volatility
+      what that run's own orders cost beyond the spread, by size and
+      volatility
   seawall backtest TAPE --config with-model.toml
-      where [execution] slippage_model = "slippage.json": prices are bounded by
-      the model, and a fill far above it opens slippage_anomaly
+      where [execution] slippage_model = "slippage.json": prices are bounded
+      by the model, and a fill far above it opens slippage_anomaly
 
 It needs 30 orders that filled at once.
 """

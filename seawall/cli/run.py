@@ -42,7 +42,7 @@ Examples:
   seawall run --release drawdown
       go on after a breaker that waits for a person
   seawall run --mode live
-      trade the account of [live] in seawall.toml with real money; it asks first
+      trade the account of [live] in seawall.toml with real money; it asks
 
 Ctrl-C stops it in order: orders that would add risk are cancelled first, and
 what stays at the venue is said. Ctrl-C again leaves at once.

@@ -22,18 +22,19 @@ SCHEDULES_EXAMPLES = """\b
 Examples:
   seawall stress schedules tape/btc tape/eth --bars BTCUSDT_5m.parquet
       TWAP, VWAP and Almgren-Chriss against the arrival price, beside one
-      market order, on every book of these tapes; VWAP goes by the bars' volume
+      market order, on every book of these tapes; VWAP goes by the bars
   seawall stress schedules tape/btc --impact none --sizes 1,20
-      without the venue's own impact, other sizes (multiples of the usual depth
-      at the touch)
+      without the venue's own impact, other sizes (multiples of the usual
+      depth at the touch)
 """
 CRASH_EXAMPLES = """\b
 Examples:
   seawall stress flash-crash tape/btc tape/eth --bars BTCUSDT_30m.parquet
       stops on paths bridged from the bars of 2020-03-12, 2020-03-13 and
-      2021-05-19, and on these tapes scaled to fall by 10 % in a minute: market
-      orders against limit first, and how soon flash_crash opens
-  seawall stress flash-crash tape/btc --bars bars.csv --days 2024-08-05 --paths 50
+      2021-05-19, and on these tapes scaled to fall by 10 % in a minute:
+      market orders against limit first, and how soon flash_crash opens
+  seawall stress flash-crash tape/btc --bars bars.csv --days 2024-08-05 \\
+      --paths 50
       other days, more paths of each bar
 """
 DAYS = "2020-03-12,2020-03-13,2021-05-19"
