@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,11 +22,15 @@ from seawall.core.records import (
     IntentApproved,
     IntentDecided,
     IntentRefused,
+    LedgerAdjusted,
+    OperatorCommanded,
+    OrderAdopted,
     OrderCreated,
     RunStarted,
 )
 from seawall.execution import Executor
 from seawall.node.action import Action, Books, Prices, boundaries
+from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived
 from seawall.risk.breakers import BREAKERS
 from seawall.risk.gauges import Gauges
@@ -414,6 +419,46 @@ def test_an_order_that_we_did_not_send_halts(desk):
     desk.action.reconcile(desk.now)
     (halt,) = desk.told(Halted)
     assert halt.reason == "the venue has orders that we do not know: x-1"
+
+
+def test_what_an_operator_has_looked_at_is_adopted_once(desk):
+    desk.step()
+    desk.venue.balances_["USD"] += 1_000
+    order = Order(
+        client_id="x-1",
+        instrument=PERP.name,
+        side=Side.BUY,
+        type=OrderType.LIMIT,
+        size=1,
+        price=5_000,
+    )
+    desk.venue.place(order)
+    desk.action.reconcile(desk.now)
+    assert desk.books.tally.halted
+    adopted = desk.action.adopt("operator", desk.now)
+    assert [line.split()[0] for line in adopted] == ["order", "deposit"]
+    assert desk.action.adopt("operator", desk.now) == []
+    assert desk.books.ledger.deposits["USD"] == BALANCES["USD"] + 1_000
+    assert [r.who for r in desk.told(LedgerAdjusted, OrderAdopted)] == ["operator"] * 2
+    desk.action.reconcile(desk.now)
+    assert desk.books.tally.halted == ""
+    desk.hold(5)
+
+
+def test_a_trade_that_is_not_ours_stops_new_risk_until_it_is_adopted(desk):
+    desk.hold(5)
+    stranger = msgspec.structs.replace(
+        desk.venue.trades[-1], sequence=1_000, fill_id="x", client_id="web-1"
+    )
+    desk.record(FillBooked(ts=desk.now, fill=stranger, strategy="external"))
+    (reason,) = desk.action.blocks()
+    assert "trades in the account that are not ours: BUY 5 lots" in reason
+    assert "seawall reconcile --adopt" in reason
+    kept = Foreign()
+    kept.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(desk.books.foreign.state())))
+    assert kept.reason == desk.books.foreign.reason
+    desk.record(OperatorCommanded(ts=desk.now, command="adopt", arguments={}, who="operator"))
+    assert desk.action.blocks() == []
 
 
 def test_positions_and_cash_agree_after_trading_all_kinds(desk):

@@ -92,6 +92,7 @@ class Desk:
         self._secrets = secrets
         self._clients: dict[str, str] = {}  # the exchange's order id → ours
         self._numbers: dict[str, str] = {}  # ours → the exchange's
+        self._triggered: set[str] = set()  # ours that waited, and do so no more
         self._waiting: set[str] = set()  # placed here, not answered yet
         self._decimals = {i.settle_asset: i.settle_decimals for i in instruments.values()}
         self._decimals |= {i.base: i.base_decimals for i in instruments.values()}
@@ -128,10 +129,13 @@ class Desk:
         self._waiting.add(order.client_id)
         try:
             try:
-                request = request_of(order, instrument, self.terms, self.venue_now())
+                until = order.accept_until and order.accept_until + self.offset
+                theirs = msgspec.structs.replace(order, accept_until=until)
+                request = request_of(theirs, instrument, self.terms, self.venue_now())
             except SeawallError as error:
                 raise OrderRefusedError(str(error)) from None
-            self.log.leave(order.client_id, order.instrument, self._clock.now())
+            waits = order.type.waits and self.terms.apart
+            self.log.leave(order.client_id, order.instrument, self._clock.now(), waits)
             found = await self.ask(PLACE, "create_order", *msgspec.structs.astuple(request))
             self.answer(found, order.client_id)
         except OrderRefusedError as error:
@@ -151,7 +155,7 @@ class Desk:
         symbol = self._symbols[instrument]
         try:
             number = self._numbers.get(client_id)
-            params: dict[str, Any] = {}
+            params: dict[str, Any] = {"trigger": True} if self._apart(client_id) else {}
             if number is None and self.terms.cancels_by:
                 params[self.terms.cancels_by] = client_id.replace("-", self.terms.dash)
             elif number is None:
@@ -207,18 +211,34 @@ class Desk:
 
         Raises: whatever ccxt raises.
         """
+        if self._apart(client_id):
+            found = await self._find(client_id, symbol, {"trigger": True})
+            if found is None or found.get("status") != "closed":
+                return found
+            self._numbers.pop(client_id, None)  # triggered: from here on it is an order like others
+            self._triggered.add(client_id)
+        return await self._find(client_id, symbol, {})
+
+    def _apart(self, client_id: str) -> bool:
+        """Whether the exchange keeps this order apart from others, since it waits."""
+        left = self.log.left.get(client_id)
+        return left is not None and left.waits and client_id not in self._triggered
+
+    async def _find(
+        self, client_id: str, symbol: str, kind: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """`find` among the orders of one kind."""
         number = self._numbers.get(client_id)
         if client_id.startswith(NAMELESS):
             number = client_id.removeprefix(NAMELESS)
         try:
             if number is not None:
-                sure: dict[str, Any] = (
-                    {"acknowledged": True} if self.account.exchange == "bybit" else {}
-                )
+                sure = {"acknowledged": True} if self.account.exchange == "bybit" else {}
+                sure |= kind
                 found: dict[str, Any] = await self.ask(READ, "fetch_order", number, symbol, sure)
                 return found
             if self.terms.asks_by_client_id:
-                named = {"clientOrderId": client_id.replace("-", self.terms.dash)}
+                named = {"clientOrderId": client_id.replace("-", self.terms.dash), **kind}
                 found = await self.ask(READ, "fetch_order", "", symbol, named)
                 return found  # noqa: RET504  ccxt has no types: this gives it one
         except Exception as error:
@@ -247,14 +267,21 @@ class Desk:
     async def orders(self, client_ids: list[str] | None) -> list[OrderReport]:
         """See Account."""
         if client_ids is None:
-            found = await self.ask(READ, "fetch_open_orders", None)
-            return [self._open_report(one) for one in found]
+            return [self._open_report(one) for one in await self.open_orders()]
         reports = []
         for client_id in client_ids:
             report = await self._standing(client_id)
             if report is not None:
                 reports.append(report)
         return reports
+
+    async def open_orders(self) -> list[dict[str, Any]]:
+        """All open orders as ccxt has them, those that wait as well. Raises: what ccxt raises."""
+        found: list[dict[str, Any]] = await self.ask(READ, "fetch_open_orders", None)
+        if self.terms.apart and self.account.product != "spot":
+            everywhere = (None, None, None, {"trigger": True})
+            found = found + await self.ask(READ, "fetch_open_orders", *everywhere)
+        return found
 
     def _open_report(self, found: Mapping[str, Any]) -> OrderReport:
         """An open order, ours or not; one in a market that we do not trade has its symbol."""
@@ -387,8 +414,9 @@ class Desk:
         client_id = client_id or client_id_of(found, self.terms)
         if found.get("id") is not None:
             number = str(found["id"])
-            self._clients[number] = client_id
             self._numbers[client_id] = number
+            if not self._apart(client_id):  # those have numbers of their own
+                self._clients[number] = client_id
         return client_id
 
     def _entry(self, client_id: str, instrument: str) -> Told:

@@ -176,7 +176,7 @@ class Link:
         before = desk.open
         if before:
             listed = set()
-            for found in await desk.ask(READ, "fetch_open_orders", None):
+            for found in await desk.open_orders():
                 desk.answer(found)
                 listed.add(str(found.get("id")))
             for client_id in before:

@@ -28,11 +28,12 @@ class Opened(msgspec.Struct, frozen=True, tag="opened"):
 
 
 class Left(msgspec.Struct, frozen=True, tag="left"):
-    """An order with this id is about to leave. `ts`: ns UTC."""
+    """An order with this id is about to leave. `ts`: ns UTC. `waits`: it has a trigger."""
 
     client_id: str
     instrument: str
     ts: int
+    waits: bool = False
 
 
 class Heard(msgspec.Struct, frozen=True, tag="heard"):
@@ -83,9 +84,9 @@ class VenueLog:
         self.sequence += 1
         return self.sequence
 
-    def leave(self, client_id: str, instrument: str, ts: int) -> None:
+    def leave(self, client_id: str, instrument: str, ts: int, waits: bool = False) -> None:
         """Note that an order is about to leave; survives a kill, not a power cut."""
-        entry = Left(client_id, instrument, ts)
+        entry = Left(client_id, instrument, ts, waits)
         self._append(entry)
         self.left[client_id] = entry
 

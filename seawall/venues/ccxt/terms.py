@@ -36,6 +36,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         wallet: the field of a derivatives account that holds the balance without open profit.
         realised: where a derivative's trade says what it realised; the first that is there counts.
         decimals: of the smallest unit of any asset that its balances show.
+        apart: orders that wait for a trigger are kept apart, and asked for with `trigger`.
         asks_by_client_id: one order can be asked for by our id; else the lists are searched.
         cancels_by: the parameter that names an order by our id in a cancel; "" where none does.
     """
@@ -57,6 +58,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     wallet: str = ""
     realised: tuple[str, ...] = ()
     decimals: int = 18
+    apart: bool = False
     asks_by_client_id: bool = False
     cancels_by: str = ""
 
@@ -84,6 +86,7 @@ TERMS: dict[str, Terms] = {
     "binanceusdm": msgspec.structs.replace(
         _BINANCE,
         switch="symbol",
+        apart=True,
         weight_limit=2_400,
         order_limit=300,
         wallet="walletBalance",
@@ -121,6 +124,7 @@ TERMS: dict[str, Terms] = {
         switch="account",
         prevention=(("selfTradePrevention", "EXPIRE_MAKER"),),
         wallet="cashBal",
+        apart=True,
         realised=("fillPnl",),
         asks_by_client_id=True,
         cancels_by="clientOrderId",
