@@ -91,10 +91,14 @@ def test_a_command_waits_on_the_desk_with_the_operators_name(house: House) -> No
     assert (answer.status_code, answer.json()) == (202, {"accepted": ["ban sim-e"]})
     assert house.tell("/api/provenance/unban", {"sources": ["sim-a", "sim-a"]}).status_code == 202
     assert house.tell("/api/models/rollback", {"group": "BTC"}).status_code == 202
+    assert house.tell("/api/account/adopt", {}).status_code == 202
+    assert house.tell("/api/account/reconcile", {}).status_code == 202
     assert house.desk.poll() == [
         Command(name="ban", target="sim-e", who="operator"),
         Command(name="unban", target="sim-a", who="operator"),
         Command(name="rollback", target="BTC", who="operator"),
+        Command(name="adopt", target="account", who="operator"),
+        Command(name="reconcile", target="account", who="operator"),
     ]
     assert house.desk.poll() == []
 

@@ -132,7 +132,13 @@ def test_history(house: House) -> None:
     assert [point.ts for point in history.points] == [1, 2]
 
 
-COMMANDS = {"/api/provenance/ban", "/api/provenance/unban", "/api/models/rollback"}
+COMMANDS = {
+    "/api/account/adopt",
+    "/api/account/reconcile",
+    "/api/models/rollback",
+    "/api/provenance/ban",
+    "/api/provenance/unban",
+}
 
 
 def test_nothing_can_be_changed_but_by_a_command(house: House) -> None:

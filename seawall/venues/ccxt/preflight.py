@@ -138,6 +138,13 @@ class Preflight:
         fee = await self._desk.ask(READ, "fetch_trading_fee", symbol)
         maker, taker = (round(float(fee.get(side) or 0) * PPM) for side in ("maker", "taker"))
         told = f"maker {maker} ppm, taker {taker} ppm"
+        coin = self._account.terms.fee_asset
+        priced = any(i.base == coin for i in self._desk.instruments.values())
+        if coin and not priced and (await self._desk.balances()).get(coin):
+            return WARNING, (
+                f"{told}; the account holds {coin}, which may pay fees, and no symbol prices "
+                f"it: add {coin}/USDT to feed.symbols, or switch that off at the exchange"
+            )
         if maker > self._expected.maker_ppm or taker > self._expected.taker_ppm:
             return WARNING, (
                 f"{told}: more than the settings reckon with ({self._expected.maker_ppm} and "

@@ -35,6 +35,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         by_trade_id: trades can be asked for from an id on, with this parameter.
         wallet: the field of a derivatives account that holds the balance without open profit.
         realised: where a derivative's trade says what it realised; the first that is there counts.
+        fee_asset: a coin that fees may be paid in, whatever is traded.
         decimals: of the smallest unit of any asset that its balances show.
         apart: orders that wait for a trigger are kept apart, and asked for with `trigger`.
         asks_by_client_id: one order can be asked for by our id; else the lists are searched.
@@ -57,6 +58,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     by_trade_id: str = ""
     wallet: str = ""
     realised: tuple[str, ...] = ()
+    fee_asset: str = ""
     decimals: int = 18
     apart: bool = False
     asks_by_client_id: bool = False
@@ -77,6 +79,7 @@ _BINANCE = Terms(
     order_limit=100,
     trades_limit=1_000,
     by_trade_id="fromId",
+    fee_asset="BNB",
     decimals=8,
     asks_by_client_id=True,
     cancels_by="clientOrderId",
