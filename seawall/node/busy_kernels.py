@@ -468,8 +468,8 @@ def full(exchange: Any, count: int) -> bool:
 @njit(cache=True)
 def unanswered(exchange: Any, side: Any, now: int) -> bool:
     """Whether an order has waited too long."""
-    for k in range(side.course[0]["aims"]):
-        order = exchange.orders[side.aims[k]]
+    for k in range(len(exchange.orders)):
+        order = exchange.orders[k]
         if order["number"] != 0 and now - order["sent"] > side.course[0]["answer"]:
             return True
     return False
@@ -537,7 +537,8 @@ def go(
                 break
             listen(exchange, side, now, count)
             pack(exchange, side)
-        if course["aims"] > 0 and unanswered(exchange, side, now):
+        under_way = stand["flying"] > 0 or stand["heard"] < stand["reported"]
+        if under_way and unanswered(exchange, side, now):
             break
         mark(frames, first, plan, scratch)
         cash, held = side.cash[: course["cash"]], side.held[: course["held"]]

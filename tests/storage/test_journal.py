@@ -139,8 +139,8 @@ def test_the_hash_is_the_documented_one(tmp_path: Path) -> None:
     journal.append([deposit(1), deposit(2)])
     first = link(bytes(32), 1, records.SCHEMA, records.encode(deposit(1)))
     assert journal.head == link(first, 2, records.SCHEMA, records.encode(deposit(2))).hex()
-    # Worked out apart from the code: 32 zeros, 01 and seven zeros, 03 00 00 00, then the body.
-    plain = bytes(32) + b"\x01" + bytes(7) + b"\x03\x00\x00\x00" + records.encode(deposit(1))
+    # Worked out apart from the code: 32 zeros, 01 and seven zeros, 05 00 00 00, then the body.
+    plain = bytes(32) + b"\x01" + bytes(7) + b"\x05\x00\x00\x00" + records.encode(deposit(1))
     assert first == hashlib.sha256(plain).digest()
 
 
