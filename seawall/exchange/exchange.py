@@ -20,17 +20,19 @@ from seawall.ingestion.tape import Tape
 
 PLACE = "place.json"
 PLACE_EVERY = SECOND // 5
+LOOK_EVERY = SECOND // 50  # without rows: for what is due by the clock alone
 QUOTE = "USDT"
 
 Heard = Callable[[Account, Market, list[Event]], None]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a run had come. position, lap: see pace. prices: base → last mark."""
+    """Where a run had come. position, lap: see pace. prices: base → last mark. tape: which."""
 
     position: int
     prices: dict[str, float]
     lap: int = 0
+    tape: str = ""
 
 
 class Exchange:
@@ -64,6 +66,8 @@ class Exchange:
         self.traded: Callable[[Book, Trade], None] = lambda book, trade: None
         self.changed: Callable[[Book, Diff], None] = lambda book, diff: None
         self._folder = folder
+        self._tape = ""
+        self._looked = 0  # ns UTC, when the accounts last saw the time pass
         place = self._read_place()
         self.pace, past = self._open_pace(tape, place, speed, skip, seed)
         catalog = self._catalog
@@ -103,7 +107,9 @@ class Exchange:
             endless = Endless(seed, start, place.prices if place else None)
             self._catalog = endless.catalog
             return Pace(endless, self.clock, start, speed), []
-        came = place or Place(-1, {})
+        self._tape = f"{tape.folder.resolve()}, {tape.rows} rows"
+        same = place is not None and place.tape == self._tape
+        came = place if place is not None and same else Place(-1, {})
         recorded = Recorded(tape, came.position, int(skip * SECOND), came.lap)
         self._catalog = recorded.catalog
         return Pace(recorded, self.clock, recorded.position, speed), recorded.past
@@ -146,6 +152,9 @@ class Exchange:
         """
         rows = self.pace.read()
         now = self.clock.now()
+        if not len(rows) and now - self._looked < LOOK_EVERY:
+            return
+        self._looked = now
         for market, public in self.markets.items():
             public.observe(rows)
             for account in self.accounts.values():
@@ -214,7 +223,7 @@ class Exchange:
         temporary = path.with_suffix(".tmp")
         try:
             temporary.write_bytes(
-                msgspec.json.encode(Place(self.pace.position, prices, self.pace.lap))
+                msgspec.json.encode(Place(self.pace.position, prices, self.pace.lap, self._tape))
             )
             temporary.replace(path)
         except OSError as error:

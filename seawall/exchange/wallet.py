@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seawall.core.clock import MILLISECOND
-from seawall.core.errors import OrderRefusedError
+from seawall.core.errors import OrderRefusedError, StoreError
 from seawall.core.events import Raw, empty
-from seawall.core.instruments import Catalog
+from seawall.core.instruments import Catalog, Instrument
 from seawall.core.orders import Fill, Funding, Order, OrderReport, OrderState, Report
 from seawall.exchange import refusals
 from seawall.exchange.listing import MOST_ORDERS, MOST_STOPS, Listing, Market
@@ -19,7 +19,7 @@ from seawall.exchange.orders import Execution, Record, Wish, venue_order, wish_o
 from seawall.venues.simulated import funds
 from seawall.venues.simulated.accounts import Position
 from seawall.venues.simulated.engine import Engine
-from seawall.venues.simulated.log import Log, Reported, Requested
+from seawall.venues.simulated.log import Log, Opened, Reported, Requested
 from seawall.venues.simulated.shape import VenueShape
 
 _FOREVER = (1 << 63) - 1
@@ -101,8 +101,18 @@ class Wallet:
     # --- the fold ---
 
     def _read(self) -> None:
+        known: dict[str, Instrument] = {}
         for entry in self._log.entries():
-            if isinstance(entry, Requested) and entry.order is not None:
+            if isinstance(entry, Opened):
+                known = {each.name: each for each in entry.instruments}
+            elif isinstance(entry, Requested) and entry.order is not None:
+                name = entry.order.instrument
+                listing = self._of_name.get(name)
+                if listing is None or listing.instrument != known[name]:
+                    raise StoreError(
+                        f"{self._log.path}: there are orders in {name}, which this market data "
+                        "lacks or has with other increments; use the same tape, or another --folder"
+                    )
                 self._register(entry.order, entry.ts)
             elif isinstance(entry, Reported):
                 self._apply(entry.report)

@@ -13,9 +13,10 @@ import pytest
 
 from seawall.cli import main
 from seawall.core.clock import SECOND
+from seawall.core.errors import StoreError
 from seawall.exchange.keys import ApiKey
 from tests.cli.processes import ROOT, Running, Shell, assert_one_line, until
-from tests.exchange.practice import BEGIN, book, client, tape_of
+from tests.exchange.practice import BEGIN, book, client, practice, tape_of
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
 
@@ -231,3 +232,21 @@ def test_the_place_on_the_tape_is_kept(tmp_path: Path) -> None:
         trader = client(ccxt.binance, port, None)
         trader.load_markets()
         assert trader.fetch_order_book(SPOT)["asks"][0][1] == 0.00007
+        running.signal(signal.SIGTERM)
+        running.end()
+    tape_of(tmp_path / "another", *book(-1_000), *book(30, lots=7))
+    shell.folder.joinpath("tape").rename(shell.folder / "old")
+    shell.folder.joinpath("another").rename(shell.folder / "tape")
+    running, port = started(shell)
+    with running:
+        trader = client(ccxt.binance, port, None)
+        trader.load_markets()
+        assert trader.fetch_order_book(SPOT)["asks"][0][1] == 1.0
+
+
+def test_orders_of_another_market_are_not_taken_over(tmp_path: Path) -> None:
+    with practice(tmp_path / "state", tape_of(tmp_path / "tape", *book(0))) as server:
+        trader = client(ccxt.binance, server.port)
+        trader.create_order(SPOT, "limit", "buy", 0.01, 50_000)
+    with pytest.raises(StoreError, match="another --folder"), practice(tmp_path / "state"):
+        pass
