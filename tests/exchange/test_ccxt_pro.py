@@ -12,7 +12,7 @@ from seawall.exchange.listing import Market
 from tests.exchange.practice import ASK, BID, Practice, book, client, practice, tape_of
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
-PATIENCE = 20.0
+PATIENCE = 90.0
 MOVES = [
     row
     for k in range(1, 600)

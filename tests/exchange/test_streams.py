@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
 
 def run(server: Practice, story: Callable[[aiohttp.ClientSession, str], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with aiohttp.ClientSession() as session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(90):
             await story(session, f"127.0.0.1:{server.port}")
 
     asyncio.run(main())
@@ -163,4 +163,4 @@ def test_ccxt_hears_best_prices_and_all_tickers(server: Practice) -> None:
         finally:
             await trader.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 90))
