@@ -168,3 +168,33 @@ def test_days_without_a_crash_and_shapes_out_of_range_are_refused() -> None:
     for wrong in (CrashShape(stops=()), CrashShape(multiples=(0.0,)), CrashShape(half_life=0.0)):
         with pytest.raises(SettingError):
             wrong.check()
+
+
+def test_a_market_exit_is_what_the_simulated_venue_gives_for_it() -> None:
+    """With the book back at once the kernel's market order is the venue's, to a tick."""
+    from seawall.core.events import Side
+    from seawall.core.orders import Fill
+    from seawall.lab.execution import crash_tape
+    from seawall.lab.execution.crash import STEP
+    from seawall.lab.execution.recording import Desk, recording_of
+    from seawall.venues.simulated.shape import VenueShape
+
+    scene = falling(1.75e-3, seconds=60)
+    rows = crash_tape.tape_of(scene)
+    depth = crash.thinned(scene)
+    for at, lots in ((100, 3.0), (350, 3.0), (350, 40.0)):
+        desk = Desk(
+            recording_of(rows, crash_tape.catalog()),
+            VenueShape(entry_latency_ns=1, taker_fee_ppm=0, maker_fee_ppm=0),
+        )
+        desk.advance(crash_tape.START + at * STEP + crash_tape.FRAGMENT)
+        desk.market("m", Side.SELL, round(lots * crash_tape.UNIT))
+        desk.advance(crash_tape.START + (at + 1) * STEP)
+        fills = [fill for fill in desk.venue.fills(0) if isinstance(fill, Fill)]
+        size = sum(fill.size for fill in fills)
+        price = sum(fill.price * fill.size for fill in fills) / size * float(crash_tape.TICK)
+        bids = scene.mid[at : at + 1, None] * (1.0 - scene.offset)
+        shown = np.ascontiguousarray(scene.size * depth[at : at + 1, None])
+        sold, value, _ = leave(bids, shown, lots, np.zeros(1), 0, 10, 1.0)
+        assert size / crash_tape.UNIT == pytest.approx(sold, rel=1e-4)
+        assert price == pytest.approx(value / sold, rel=1e-5)
