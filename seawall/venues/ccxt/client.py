@@ -124,6 +124,9 @@ def client_of(
                 "defaultType": "spot" if account.product == "spot" else "swap",
                 "warnOnFetchOpenOrdersWithoutSymbol": False,
                 "maxRetriesOnFailure": 0,
+                # nobody asks for these, and their code compares numbers that are texts here
+                "watchPositions": {"fetchPositionsSnapshot": False},
+                "watchBalance": {"fetchBalanceSnapshot": False},
             },
         }
     )

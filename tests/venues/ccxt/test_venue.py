@@ -1,5 +1,6 @@
 """A real account, by the real ccxt client over real HTTP and WebSockets, at a practice exchange."""
 
+import gc
 import logging
 import ssl
 import time
@@ -143,7 +144,9 @@ def _trading(folder: Path, product: str) -> Iterator[Trading]:
             made.venue.close()
 
 
-def test_orders_go_out_and_answers_come_in(trading: Trading) -> None:
+def test_orders_go_out_and_answers_come_in(
+    trading: Trading, caplog: pytest.LogCaptureFixture
+) -> None:
     bought = trading.place(trading.order())
     trading.told(bought, OrderState.FILLED)
     trading.until(lambda: sum(f.size for f in trading.fills()) == 1_000, "its fills")
@@ -177,6 +180,9 @@ def test_orders_go_out_and_answers_come_in(trading: Trading) -> None:
     held = {} if trading.product == "spot" else {trading.instrument.name: 1_000}
     assert trading.venue.positions() == held
     assert trading.venue.fills(0) == trading.fills()
+    trading.venue.close()
+    gc.collect()  # what failed in a task that nobody waits for is told now
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_stop_waits_at_the_venue_and_can_be_taken_back(trading: Trading) -> None:
