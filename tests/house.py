@@ -29,13 +29,14 @@ LAYERS = (
     ("lifecycle",),
     ("lab",),
     ("node",),
+    ("simulation",),
     ("api",),
     ("cli",),
 )
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 # These import core alone, and only those that wire the house import them.
 SERVICES = {"storage", "bus", "monitoring"}
-USES_SERVICES = {"lifecycle", "lab", "node", "api", "cli"}
+USES_SERVICES = {"lifecycle", "lab", "node", "simulation", "api", "cli"}
 
 CLOCK = (
     "time",

@@ -66,6 +66,7 @@ def application() -> typer.Typer:
         report,
         research,
         run,
+        simulate,
         stress,
     )
 
@@ -93,6 +94,7 @@ def application() -> typer.Typer:
     app.command(epilog=reconcile.EXAMPLES)(reconcile.reconcile)
     app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
+    app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
     app.add_typer(stress.app, name="stress")
     app.command(name="walk-forward", epilog=research.WALK_FORWARD_EXAMPLES)(research.walk_forward)
     return app

@@ -274,6 +274,8 @@ class Group:
             return "frozen", "fewer than three sources have a vote"
         if seen.vpin > self.shape.toxicity:
             return "held", f"vpin_toxicity: {seen.vpin:.2f} over {self.shape.toxicity:g}"
+        if not self._known().active.any():
+            return "frozen", "nothing has moved in the reference, so there is no scale to learn on"
         if figures.concentration(seen)[0] > self.shape.concentration:
             return "frozen", "provenance_concentration: one source has too large a share"
         if not verdict.passes:

@@ -32,6 +32,7 @@ from seawall.decision.agents import Agent, features_of
 from seawall.decision.orchestrator import Orchestrator
 from seawall.decision.quoting import Held
 from seawall.execution import Executor, Orders, Protections
+from seawall.execution.goals import ACCOUNT
 from seawall.execution.parents import Parents
 from seawall.gating import Models, Sources
 from seawall.ledger import Ledger
@@ -111,6 +112,7 @@ class Prices:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.primary = {book: name for name, book in catalog.primary.items()}
+        self._alike = {name: alike(catalog, name) for name in catalog.by_name}
         self.marks: dict[str, float] = {}
         self.asset_marks: dict[str, float] = {}
         self.touches: dict[str, tuple[int, int]] = {}
@@ -134,6 +136,7 @@ class Prices:
             if name not in seen:
                 self.trouble[name] = SILENT
                 self.touches.pop(name, None)
+                self._mark_by_others(name, seen)
 
     def _take(
         self,
@@ -178,6 +181,15 @@ class Prices:
             for name, frame in self.frames.items()
             if int(frame["ts"]) == now
         }
+
+    def _mark_by_others(self, name: str, seen: set[str]) -> None:
+        """What a silent market holds is worth what the consensus says, not what it said last."""
+        for other in self._alike[name]:
+            if other in seen:
+                frame = self.frames[other]
+                if frame["votes"] > 0 and frame["quote_mark"] > 0:
+                    self.marks[name] = float(frame["consensus"] / frame["quote_mark"])
+                    return
 
     def lot_value(self, instrument: Instrument) -> float:
         """Notional of one lot in the numeraire, NaN where unknown."""
@@ -369,6 +381,8 @@ class Action:
         for name, instrument in self.prices.catalog.by_name.items():
             lots = self.books.ledger.position(name)
             buys, sells = self.books.orders.worst(name)
+            goal = self.executor.goals.get((name, ACCOUNT))  # approved, and still to be ordered
+            aimed = goal.position if goal else lots
             reason = self.prices.trouble[name]
             if name in uncertain:
                 reason = "an order's fate is unknown"
@@ -380,8 +394,8 @@ class Action:
             found[name] = Holding(
                 asset=instrument.consensus_group,
                 lots=lots,
-                worst_long=lots + buys,
-                worst_short=lots - sells,
+                worst_long=max(lots + buys, aimed),
+                worst_short=min(lots - sells, aimed),
                 mark=self.prices.marks.get(name, math.nan),
                 value=self.prices.lot_value(instrument),
                 tradable=not reason,
@@ -573,6 +587,18 @@ class Action:
         """No new risk from here on; empty: trading goes on."""
         if self.books.tally.halted != reason:
             self._record(Halted(ts=now, reason=reason))
+
+
+def alike(catalog: Catalog, name: str) -> list[str]:
+    """Other instruments that price the same asset in the same money."""
+    own = catalog.by_name[name]
+    return [
+        other.name
+        for other in catalog.instruments
+        if other.name != name
+        and other.consensus_group == own.consensus_group
+        and other.quote == own.quote
+    ]
 
 
 def _instrument_of(intent: AnyIntent) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from seawall.core.clock import MILLISECOND, MINUTE, SECOND, SystemClock, TapeClock
+from seawall.core.clock import MILLISECOND, MINUTE, SECOND, Clock, SystemClock, TapeClock
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Kind
@@ -149,7 +149,7 @@ def build(
     run: str,
     *,
     venue_log: Path | None = None,
-    real_time: SystemClock | None = None,
+    real_time: Clock | None = None,
     tape: "TapeWriter | None" = None,
     commands: Commands | None = None,
     exchange: "Exchange | None" = None,

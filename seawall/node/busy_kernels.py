@@ -269,6 +269,13 @@ def worst_of(exchange: Any, instrument: int) -> int:
 
 
 @njit(cache=True)
+def reach_of(exchange: Any, side: Any, instrument: int) -> int:
+    """The same with what is approved and still to be ordered."""
+    most, goal = worst_of(exchange, instrument), side.goals[instrument]
+    return most if goal["expiry"] == 0 else max(most, int(abs(goal["position"])))
+
+
+@njit(cache=True)
 def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) -> bool:
     """`risk.limits.approve` of `side.wants`, into `side.answers` and `side.caps`.
 
@@ -281,11 +288,11 @@ def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) ->
         one = plan.traded[at]
         instrument = one["instrument"]
         values[instrument] = value_of(one, scratch) if one["ready"] == 1 else np.nan
-        worst = worst_of(exchange, instrument)
+        worst = reach_of(exchange, side, instrument)
         if worst != 0:
             side.worst[instrument] = worst * values[instrument]
     for k in range(len(exchange.terms)):
-        worst = worst_of(exchange, k)
+        worst = reach_of(exchange, side, k)
         if worst != 0 and not 0.0 < side.worst[k] < np.inf:
             return False  # held, but not traded by the strategy, or without a mark
     for at in range(len(plan.traded)):
@@ -323,7 +330,7 @@ def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) ->
         if (lots + abs(held)) * price * term["unit"] > SMALL:
             return False
         side.answers[at], side.caps[at] = lots if wanted > 0.0 else -lots, cap
-        if lots > worst_of(exchange, instrument):
+        if lots > reach_of(exchange, side, instrument):
             side.worst[instrument] = max(side.worst[instrument], lots * value)
     return True
 

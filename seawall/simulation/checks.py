@@ -1,0 +1,291 @@
+"""What must be true at every step, whatever has failed."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.core.events import Admitted, EventFlag, EventKind, Raw
+from seawall.core.instruments import Instrument
+from seawall.core.orders import Movement, Order, OrderState
+from seawall.core.records import (
+    AnyRecord,
+    BreakerChanged,
+    FillBooked,
+    FundingBooked,
+    Halted,
+    IntentApproved,
+    ModelUpdated,
+    OperatorCommanded,
+    OrderCreated,
+)
+from seawall.core.sections import RiskSettings
+from seawall.core.verdicts import GateDecision
+from seawall.gating.model import decoded
+from seawall.risk.breakers import BREAKERS, CALM, Recovery
+from seawall.risk.breakers import Action as BreakerAction
+from seawall.simulation.exposure import Exposure
+from seawall.simulation.shadow import Shadow
+
+if TYPE_CHECKING:
+    from seawall.node.action import Books
+    from seawall.node.node import Node
+    from seawall.simulation.exchange import Exchange
+
+DRIFT = 1.03  # how far marks may carry what was approved over a cap before it is traded
+STEPS = {"CLOSED": ("OPEN",), "OPEN": ("HALF_OPEN",), "HALF_OPEN": ("CLOSED", "OPEN")}
+UNTRUE = int(EventFlag.FORGED | EventFlag.REPLAYED | EventFlag.REORDERED)
+
+CHECKS = {  # name → what it holds, for people
+    "conservation": "cash is deposits, trades and funding to the last unit, computed anew",
+    "venue": "every fill and payment is booked once, in the venue's order and as the venue has it",
+    "limits": "no approval and no order beyond the limits of the settings, computed anew",
+    "blocked": "no new risk after a halt or a stop, past an open breaker, or beside an UNKNOWN",
+    "admission": "nothing of a barred source, out of sequence or malformed is admitted",
+    "breakers": "a breaker closes by its rule or an operator's word alone; a restart forgets none",
+    "journal": "no durable row is lost, the chain holds, and the rows give the folds as they are",
+    "strategies": "the strategies' sub-ledgers add up to the account",
+    "once": "no client id twice, none leaves before it is journaled, none is sent again",
+    "models": "a model is what the journal has of it, and moves only past the gate",
+    "halts": "the node never halts or dies of what it should withstand",
+    "liveness": "once faults stop the books agree, nothing is in doubt, and trading goes on",
+    "determinism": "the same seed gives the same journal",
+}
+
+
+class ViolationError(BaseException):
+    """A check has failed; nothing on the path may catch it.
+
+    Attributes:
+        check: its name, of CHECKS.
+    """
+
+    def __init__(self, check: str, text: str) -> None:
+        super().__init__(f"{check}: {text}")
+        self.check = check
+        self.text = text
+
+
+class Checks:
+    """All that is checked at every step of one world.
+
+    Attributes:
+        node: the one that lives, None between two lives.
+        exchange: the true one.
+    """
+
+    def __init__(self, instruments: dict[str, Instrument], risk: RiskSettings) -> None:
+        self.shadow = Shadow(instruments)
+        self.node: Node | None = None
+        self.exchange: Exchange | None = None
+        self._instruments = instruments
+        self._exposure = Exposure(self.shadow, instruments, risk)
+        self._sent: set[str] = set()
+        self._looked = -1
+        self._moved = -1
+        self._released: set[str] = set()
+        self._sequences: dict[tuple[int, int, int], int] = {}  # (instrument, source, kind) → last
+
+    # --- records that have become durable ---
+
+    def told(self, records: Sequence[AnyRecord]) -> None:
+        """The folds have not heard of them yet."""
+        for record in records:
+            match record:
+                case OrderCreated(order=order):
+                    self._created(order)
+                case FillBooked(fill=movement) | FundingBooked(funding=movement):
+                    self._booked(movement)
+                case BreakerChanged():
+                    self._latched(record)
+                case OperatorCommanded(command="release", arguments=said):
+                    self._released.add(said["breaker"])
+                case Halted(reason=reason) if reason:
+                    raise ViolationError("halts", reason)
+                case ModelUpdated():
+                    self._updated(record)
+                case _:
+                    pass
+            self.shadow.take(record)
+        self._approved([r.approved for r in records if isinstance(r, IntentApproved)])
+
+    def _created(self, order: Order) -> None:
+        shadow = self.shadow
+        if order.client_id in shadow.orders:
+            raise ViolationError("once", f"client id {order.client_id} is used twice")
+        held = shadow.positions.get(order.instrument, 0)
+        low, high = shadow.worst(order.instrument)
+        after = (high if order.side.sign > 0 else low) + order.side.sign * order.size
+        if min(0, held) <= after <= max(0, held):
+            return  # it reduces, whatever else fills
+        if reasons := self._obstacles(order.instrument):
+            text = f"order {order.client_id} adds risk, though {'; '.join(reasons)}"
+            raise ViolationError("blocked", text)
+        approved = shadow.approved.get(order.instrument, 0)
+        if abs(after) > abs(approved) or after * approved < 0:
+            text = f"order {order.client_id} leads to {after} lots, approved are {approved}"
+            raise ViolationError("limits", text)
+        self._within({order.instrument: abs(after)}, f"order {order.client_id}", DRIFT)
+
+    def _obstacles(self, name: str) -> list[str]:
+        """What forbids new risk on an instrument."""
+        shadow = self.shadow
+        group = self._instruments[name].consensus_group
+        reasons = [f"halted: {shadow.halted}"] if shadow.halted else []
+        if shadow.stopping:
+            reasons.append("the run is stopping")
+        for (breaker, key), latch in shadow.latches.items():
+            action = BREAKERS[breaker].action
+            if action is BreakerAction.LEARN or (action is BreakerAction.FREEZE and key != group):
+                continue
+            reasons.append(f"breaker {breaker} {key} is {latch.state}")
+        return reasons + [
+            f"order {life.order.client_id} is UNKNOWN"
+            for life in shadow.open.values()
+            if life.state is OrderState.UNKNOWN and life.order.instrument == name
+        ]
+
+    def _approved(self, approvals: Sequence[Any]) -> None:
+        """What was approved at one boundary lies within the limits, all of it together."""
+        growing = {}
+        for approval in approvals:
+            low, high = self.shadow.worst(approval.instrument)
+            if not min(0, low) <= approval.position <= max(0, high):
+                growing[approval.instrument] = abs(approval.position)
+        if growing:
+            self._within(growing, f"approval of {growing}", 1.0)
+
+    def _within(self, lots: dict[str, int], what: str, room: float) -> None:
+        assert self.node is not None
+        prices, numeraire = self.node.action.prices, self.node.started.numeraire
+        if excess := self._exposure.excess(lots, prices, numeraire, room):
+            raise ViolationError("limits", f"{what}: {excess}")
+
+    def _booked(self, movement: Movement) -> None:
+        assert self.exchange is not None
+        true = self.exchange.engine.movements(self.shadow.sequence, 1)
+        if not true or movement != true[0]:
+            text = f"{movement} is booked, the venue's next one is {true[0] if true else 'none'}"
+            raise ViolationError("venue", text)
+
+    def _latched(self, change: BreakerChanged) -> None:
+        """A breaker moves by one step, and back only by its rule or an operator's word."""
+        before = self.shadow.latches.get((change.name, change.key))
+        state = before.state if before else "CLOSED"
+        what = f"breaker {change.name} {change.key} goes from {state} to {change.state}"
+        if change.state not in STEPS[state]:
+            raise ViolationError("breakers", what)
+        if change.state == "OPEN" or before is None or change.name in self._released:
+            return
+        breaker = BREAKERS[change.name]
+        if breaker.recovery is Recovery.MANUAL:
+            raise ViolationError("breakers", f"{what} without an operator")
+        if change.ts - before.ts < breaker.cooldown or change.measure >= CALM * change.threshold:
+            raise ViolationError("breakers", f"{what} too early")
+
+    def _updated(self, update: ModelUpdated) -> None:
+        """Only what the gate has passed moves a model."""
+        if self.node is None:
+            return
+        gate = {group.name: group.decision for group in self.node.perception.gating.groups}
+        known = self.shadow.models.get(update.group)
+        if known is None:
+            return
+        old, new = decoded(known), decoded(update.model)
+        learned = update.decision == "learned"
+        if new.updates != old.updates + learned or (not learned and new.mean != old.mean):
+            text = f"{update.group}: {update.decision}, and yet update {new.updates} moved it"
+            raise ViolationError("models", text)
+        if learned and gate[update.group] is not GateDecision.PASS:
+            raise ViolationError("models", f"{update.group} has learned past {gate[update.group]}")
+
+    # --- orders that leave ---
+
+    def leaves(self, order: Order) -> None:
+        """An order is about to go to the venue."""
+        name = order.client_id
+        if name in self._sent:
+            raise ViolationError("once", f"order {name} is sent again")
+        life = self.shadow.orders.get(name)
+        if life is None or life.state is not OrderState.SENT or life.order != order:
+            raise ViolationError("once", f"order {name} leaves, and the journal does not have it")
+        self._sent.add(name)
+
+    # --- at every step ---
+
+    def look(self) -> None:
+        """The folds are in step with the journal: hold them against the shadow."""
+        node, shadow = self.node, self.shadow
+        if node is None or self._looked == shadow.records:
+            return
+        self._looked = shadow.records
+        if (rows := node.recorder.journal.rows) != shadow.records:
+            raise ViolationError("journal", f"{shadow.records} rows were kept, {rows} are left")
+        books = node.action.books
+        latches = {key: str(latch.state) for key, latch in books.breakers.latches.items()}
+        if latches != {key: latch.state for key, latch in shadow.latches.items()}:
+            raise ViolationError("breakers", f"the journal has {shadow.latches}, live: {latches}")
+        if self._moved != shadow.movements:
+            self._moved = shadow.movements
+            self._look_at_money(books)
+
+    def _look_at_money(self, books: "Books") -> None:
+        ledger, shadow = books.ledger, self.shadow
+        for what, live, true in (
+            ("cash", dict(ledger.cash), shadow.cash),
+            ("fees", dict(ledger.fees), shadow.fees),
+            ("positions", ledger.positions, shadow.positions),
+        ):
+            if {k: n for k, n in live.items() if n} != {k: n for k, n in true.items() if n}:
+                raise ViolationError("conservation", f"{what}: ledger {live}, anew {true}")
+        for name, book in ledger.books().items():
+            parts = [ledger.books(strategy).get(name) for strategy in ledger.strategies]
+            told = [(part.position, part.volume, part.funding) for part in parts if part]
+            sums = tuple(sum(each) for each in zip(*told, strict=True))
+            account = book.position, book.volume, book.funding
+            if sums != account:
+                raise ViolationError("strategies", f"{name}: {told} do not add up to {account}")
+
+    def look_at_models(self) -> None:
+        """Between two reads of the feed: every model is the journaled one."""
+        if self.node is None or self.node.perception.gating.records:
+            return  # what was learned of the past before the first row waits to be journaled
+        for group in self.node.perception.gating.groups:
+            known = self.shadow.models.get(group.name)
+            if group.model is not None and known is not None and group.model.encoded() != known:
+                raise ViolationError("models", f"{group.name} is not the model of the journal")
+
+    # --- behind admission ---
+
+    def watch(self, node: "Node") -> None:
+        """See all that the node's admission lets in."""
+        admission = node.perception.admission
+        admitted: Callable[[Raw, NDArray[np.uint8]], Admitted] = admission.admitted
+
+        def seen(rows: Raw, reasons: NDArray[np.uint8]) -> Admitted:
+            self._look_behind(node, rows, reasons)
+            return admitted(rows, reasons)
+
+        admission.admitted = seen  # type: ignore[method-assign]
+        self._sequences.clear()
+
+    def _look_behind(self, node: "Node", rows: Raw, reasons: NDArray[np.uint8]) -> None:
+        kept = rows[(reasons == 0) & (rows["kind"] != EventKind.TICK)]
+        gating = node.perception.gating
+        for at, source in enumerate(node.perception.catalog.sources):
+            barred = source.name in self.shadow.barred and not gating.sources[source.name].admitted
+            if barred and (kept["source"] == at).any():
+                raise ViolationError("admission", f"rows of {source.name}, which is barred")
+        said = kept[(kept["kind"] != EventKind.DOWN) & (kept["kind"] != EventKind.SNAPSHOT)]
+        bad = (said["price"] <= 0) | (said["size"] < 0) | (said["flags"] & UNTRUE != 0)
+        if bad.any():
+            raise ViolationError("admission", f"malformed or forged rows: {said[bad][0]}")
+        begins = kept[(kept["flags"] & EventFlag.BEGIN != 0) & (kept["kind"] != EventKind.DOWN)]
+        fields = ["instrument", "source", "kind", "sequence"]
+        for instrument, source, kind, sequence in begins[fields].tolist():
+            whole = kind == EventKind.SNAPSHOT  # a whole book sets the sequence anew
+            place = instrument, source, int(EventKind.DEPTH) if whole else kind
+            if not whole and sequence <= self._sequences.get(place, -1):
+                raise ViolationError("admission", f"sequence {sequence} of {source} goes back")
+            self._sequences[place] = sequence

@@ -1,0 +1,119 @@
+"""What else of the world a node touches: the feed, the time where nothing comes, the operator."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seawall.core.commands import BAN, ROLL_BACK, UNBAN, Command
+from seawall.core.events import EventFlag, Raw
+from seawall.core.instruments import Catalog
+from seawall.core.randomness import generator
+from seawall.simulation.faults import Fault
+from seawall.simulation.scene import LENGTH, START, Scene
+from seawall.simulation.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from seawall.simulation.world import World
+
+COMMANDS = {"ban": BAN, "unban": UNBAN, "roll_back": ROLL_BACK}
+
+
+class Market:
+    """What the feeds tell, and up to when they have told it; outlives the node.
+
+    Attributes:
+        time: ns UTC. at: rows told.
+    """
+
+    def __init__(self, rows: Raw, scene: Scene) -> None:
+        self.rows = rows
+        self.time = START
+        self.at = self._past(START)
+        self._scene = scene
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come."""
+        return self.time >= START + LENGTH
+
+    def _past(self, until: int) -> int:
+        return int(np.searchsorted(self.rows["recv_ts"], until, side="right"))
+
+    def skip(self, until: int) -> None:
+        """Nobody listened up to `until`."""
+        self.time = max(self.time, until)
+        self.at = max(self.at, self._past(self.time))
+
+    def before(self, length: int) -> Raw:
+        """The rows of the last `length` ns."""
+        return Raw(self.rows[self._past(self.time - length) : self.at])
+
+    def more(self) -> Raw:
+        """The next rows, whole messages, possibly none."""
+        share = float(generator(self._scene.seed, "simulation.block", self.time).random())
+        self.time = min(self.time + int(self._scene.block * (0.2 + 1.6 * share)), START + LENGTH)
+        first, past = self.at, max(self.at, self._past(self.time))
+        while first < past < len(self.rows) and not self._ends(past - 1):
+            past += 1
+        self.at = past
+        return Raw(self.rows[first:past])
+
+    def _ends(self, row: int) -> bool:
+        return bool(self.rows["flags"][row] & EventFlag.END)
+
+
+class Feed:
+    """The market for one life of a node; see ports.Feed."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    @property
+    def catalog(self) -> Catalog:
+        """Instruments, sources and books."""
+        return self._world.catalog
+
+    def read(self, timeout: float) -> Raw | None:
+        """The next rows; none where nothing came; None at the market's end."""
+        self._world.between()
+        return None if self._world.market.over else self._world.market.more()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Time:
+    """Real time, for a node whose feed is silent; see core.clock.Clock."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    def now(self) -> int:
+        """Ns UTC."""
+        return self._market.time
+
+    def wait(self, until: int) -> None:
+        """Nobody waits here: reading the feed is what moves the time."""
+
+
+class Operator:
+    """Commands at the moments that the seed has chosen; see ports.Commands."""
+
+    def __init__(self, catalog: Catalog, scheduler: Scheduler) -> None:
+        self._catalog = catalog
+        self._scheduler = scheduler
+
+    def poll(self) -> list[Command]:
+        """The commands that are due, each once."""
+        self._scheduler.step("commands.poll")
+        given = []
+        for kind, name in COMMANDS.items():
+            if fault := self._scheduler.strike(kind):
+                given.append(Command(name=name, target=self._target(fault), who="operator"))
+        return given
+
+    def _target(self, fault: Fault) -> str:
+        if fault.kind == "roll_back":
+            groups = sorted({i.consensus_group for i in self._catalog.instruments})
+            return groups[fault.pick(len(groups))]
+        return self._catalog.sources[fault.pick(len(self._catalog.sources))].name

@@ -1,0 +1,135 @@
+"""What a seed's world is like where nothing fails: its market, its settings, its exchange.
+
+Markets are made once per process and shared by all seeds that draw them.
+"""
+
+from decimal import Decimal
+from functools import cache
+
+import msgspec
+
+from seawall.core.clock import MILLISECOND, SECOND
+from seawall.core.events import Raw
+from seawall.core.instruments import Catalog, Kind
+from seawall.core.randomness import generator
+from seawall.core.settings import (
+    DecisionSettings,
+    FeedSettings,
+    RiskSettings,
+    Settings,
+    VenueSettings,
+)
+from seawall.ingestion.simulated import MarketShape, SimulatedMarket
+
+START = 1_700_000_020 * SECOND  # the gates review at full minutes: 20 s later, faults all about
+HISTORY = 520 * SECOND  # that a life may look back on before it trades
+LEARNING = 0.15  # share of the seeds in which there is enough of it for models to be learned
+CALM = 4 * SECOND  # after the start in which nothing fails, so that there is something to lose
+ACTIVE = 28 * SECOND  # after the start by which all faults are over
+LENGTH = 52 * SECOND  # what is left is the time in which all must be well again
+QUIET = 3 * SECOND  # before the end, in which nothing new is wanted
+MARKETS = 12  # different markets of each form
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """One seed's world.
+
+    Attributes:
+        assets: traded, 1 or 2. sources: that report them. spot: instruments are spot pairs.
+        market: which of the markets.
+        history: ns of the past that a new life looks back on.
+        wishes: mean share of boundaries at which the random trader wants something, 0: the agents
+            trade alone.
+        block: mean ns of the tape in one read of the feed.
+        snapshots: mean number of the folds' snapshots in a run.
+    """
+
+    seed: int
+    assets: int
+    sources: int
+    spot: bool
+    market: int
+    history: int
+    wishes: float
+    block: int
+    snapshots: float
+    settings: Settings
+
+
+def scene_of(seed: int) -> Scene:
+    """The world of a seed."""
+    random = generator(seed, "simulation.scene")
+    draws = random.random(24).tolist()
+
+    def one(*choices: float) -> float:
+        return choices[int(draws.pop() * len(choices))]
+
+    assets, spot = int(one(1, 2, 2)), bool(one(0, 0, 0, 1))
+    learning = bool(draws.pop() < LEARNING)
+    cadence = int(one(100, 200, 250))
+    settings = Settings(
+        mode="paper",
+        seed=seed,
+        capital=Decimal(int(one(100_000, 1_000_000))),
+        feed=FeedSettings(cadence_ms=1_000 if learning else cadence),
+        decision=DecisionSettings(
+            trend_fast_s=1,
+            trend_slow_s=3,
+            order_flow_halflife_s=1,
+            minimum_hold_s=one(0.0, 0.5, 2.0),
+            deadband=one(0.0, 0.02, 0.1),
+        ),
+        risk=RiskSettings(
+            max_position_size=one(0.1, 0.2, 0.5, 1.0),
+            max_leverage=one(0.15, 0.5, 1.0, 2.0),
+            drawdown_threshold=one(0.01, 0.2, 0.5),
+            flash_crash_threshold=one(0.005, 0.05, 0.5),
+            volatility_threshold=one(0.6, 10.0, 10.0),
+        ),
+        venue=VenueSettings(
+            maker_fee_ppm=int(one(-50, 0, 200)),
+            taker_fee_ppm=int(one(0, 300, 500)),
+            entry_latency_ms=one(1.0, 20.0, 150.0, 600.0),
+            response_latency_ms=one(1.0, 20.0, 150.0, 600.0),
+            latency_jitter=one(0.0, 0.5, 0.9),
+            maintenance_ppm=0,
+        ),
+    )
+    return Scene(
+        seed=seed,
+        assets=assets,
+        sources=int(one(3, 5)),
+        spot=spot,
+        market=int(one(*range(MARKETS))),
+        history=HISTORY if learning else int(one(0, 20 * SECOND)),
+        wishes=one(0.0, 0.05, 0.2, 0.5),
+        block=int(one(60, 150, 400) * MILLISECOND),
+        snapshots=one(0.0, 2.0, 10.0),
+        settings=settings,
+    )
+
+
+@cache
+def market_of(assets: int, sources: int, spot: bool, number: int) -> tuple[Catalog, Raw]:
+    """The instruments, and the rows from HISTORY before START to LENGTH after it."""
+    shape = MarketShape()
+    lively = tuple(
+        msgspec.structs.replace(asset, volatility=0.6, size=asset.size * 0.25)
+        for asset in shape.assets[:assets]
+    )
+    shape = msgspec.structs.replace(
+        shape,
+        assets=lively,
+        sources=shape.sources[:sources],
+        outages_per_hour=0.0,
+        jumps_per_hour=20.0,
+        snapshots_per_minute=20.0,
+    )
+    market = SimulatedMarket(number, START - HISTORY, shape)
+    rows = market.record(HISTORY + LENGTH)
+    rows.flags.writeable = False
+    catalog = market.catalog
+    if spot:
+        pairs = tuple(msgspec.structs.replace(i, kind=Kind.SPOT) for i in catalog.instruments)
+        catalog = msgspec.structs.replace(catalog, instruments=pairs).check()
+    return catalog, rows

@@ -1,0 +1,176 @@
+"""What the journal's records come to, computed once more and by other means than the node's.
+
+Orders, positions, cash and latches by the plainest code there is; the checks hold the node's folds
+and its doings against it.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+import msgspec
+
+from seawall.core.events import Side
+from seawall.core.instruments import Instrument, Kind
+from seawall.core.orders import Fill, Order, OrderState
+from seawall.core.records import (
+    AnyRecord,
+    BreakerChanged,
+    Deposited,
+    FillBooked,
+    FundingBooked,
+    Halted,
+    IntentApproved,
+    ModelRolledBack,
+    ModelUpdated,
+    OrderChanged,
+    OrderCreated,
+    RunStarted,
+    RunStopping,
+    SourceJudged,
+)
+from seawall.core.verdicts import Standing
+
+
+class Life(msgspec.Struct):
+    """One order: what is left of it, and its state since `since`, ns UTC."""
+
+    order: Order
+    since: int
+    state: OrderState = OrderState.INTENT
+    filled: int = 0
+
+    @property
+    def left(self) -> int:
+        """Signed lots that can still fill."""
+        return self.order.side.sign * (self.order.size - self.filled)
+
+
+class Shadow:
+    """The account and the orders by the journal.
+
+    Attributes:
+        movements: fills and payments so far. sequence: of the last one.
+        latches: (breaker, key) → its last record, of those not CLOSED.
+        approved: instrument → lots last approved in this run.
+        models: group → bytes of the model last journaled.
+        barred: sources that may not be let in.
+    """
+
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self.instruments = instruments
+        self.records = 0
+        self.cash: dict[str, int] = {}
+        self.fees: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
+        self.orders: dict[str, Life] = {}
+        self.open: dict[str, Life] = {}
+        self.movements = 0
+        self.sequence = 0
+        self.halted = ""
+        self.stopping = False
+        self.runs = 0
+        self.latches: dict[tuple[str, str], BreakerChanged] = {}
+        self.approved: dict[str, int] = {}
+        self.models: dict[str, bytes] = {}
+        self.barred: set[str] = set()
+        self._lots: dict[str, deque[list[int]]] = {}  # instrument → [lots, ticks], first in first
+
+    def take(self, record: AnyRecord) -> None:
+        """One record of the journal."""
+        self.records += 1
+        match record:
+            case OrderCreated(order=order, ts=ts):
+                self.orders[order.client_id] = self.open[order.client_id] = Life(order, ts)
+            case OrderChanged(client_id=client_id, state=state, ts=ts):
+                self.orders[client_id].since = ts
+                self._move(self.orders[client_id], state)
+            case FillBooked(fill=fill):
+                self._fill(fill)
+            case FundingBooked(funding=funding):
+                self._pay(funding.asset, funding.amount)
+                self.sequence = funding.sequence
+                self.movements += 1
+            case Deposited(asset=asset, amount=amount):
+                self._pay(asset, -amount)
+            case Halted(reason=reason):
+                self.halted = reason
+            case BreakerChanged():
+                self.latches[record.name, record.key] = record
+                if record.state == "CLOSED":
+                    del self.latches[record.name, record.key]
+            case IntentApproved(approved=approved):
+                self.approved[approved.instrument] = approved.position
+            case RunStarted():
+                self.runs += 1
+                self.stopping = False
+                self.approved.clear()
+            case RunStopping():
+                self.stopping = True
+            case ModelUpdated(group=group, model=model) | ModelRolledBack(group=group, model=model):
+                self.models[group] = model
+            case SourceJudged(source=source, standing=standing):
+                self.barred.discard(source)
+                if standing in (Standing.SUSPENDED, Standing.BANNED):
+                    self.barred.add(source)
+            case _:
+                pass
+
+    def _move(self, life: Life, state: OrderState) -> None:
+        life.state = state
+        if state.final:
+            self.open.pop(life.order.client_id, None)
+
+    def _pay(self, asset: str, amount: int) -> None:
+        self.cash[asset] = self.cash.get(asset, 0) - amount
+
+    def _fill(self, fill: Fill) -> None:
+        instrument = self.instruments[fill.instrument]
+        sign = 1 if fill.side is Side.BUY else -1
+        self._pay(fill.fee_asset, fill.fee)
+        self.fees[fill.fee_asset] = self.fees.get(fill.fee_asset, 0) + fill.fee
+        unit = instrument.cash_unit.numerator
+        settle = instrument.settle_asset
+        if instrument.kind is Kind.SPOT:
+            self._pay(settle, sign * fill.size * fill.price * unit)
+            self._pay(instrument.base, -sign * fill.size * instrument.base_unit)
+        else:
+            self._pay(settle, -self._net(fill.instrument, sign, fill.size, fill.price) * unit)
+        held = self.positions.get(fill.instrument, 0) + sign * fill.size
+        self.positions[fill.instrument] = held
+        if not held:
+            del self.positions[fill.instrument]
+        self.sequence = fill.sequence
+        self.movements += 1
+        life = self.orders.get(fill.client_id)
+        if life is not None:
+            life.filled += fill.size
+            if life.filled == life.order.size:
+                self._move(life, OrderState.FILLED)
+
+    def _net(self, name: str, sign: int, size: int, price: int) -> int:
+        """Ticks x lots earned by the lots that a trade closes, first in first out."""
+        queue = self._lots.setdefault(name, deque())
+        earned = 0
+        while size and queue and queue[0][0] * sign < 0:
+            lots = min(size, abs(queue[0][0]))
+            earned += lots * sign * (queue[0][1] - price)
+            size -= lots
+            queue[0][0] += sign * lots
+            if not queue[0][0]:
+                queue.popleft()
+        if size:
+            queue.append([sign * size, price])
+        return earned
+
+    def unrealised(self, name: str, mark: float) -> float:
+        """Ticks x lots that the open lots of a derivative would earn at `mark` ticks."""
+        return sum(lots * (mark - ticks) for lots, ticks in self._lots.get(name, ()))
+
+    def worst(self, instrument: str) -> tuple[int, int]:
+        """Signed lots were all open sells (buys) to fill and nothing else: lowest, highest."""
+        low = high = self.positions.get(instrument, 0)
+        for life in self.open.values():
+            if life.order.instrument == instrument:
+                low += min(0, life.left)
+                high += max(0, life.left)
+        return low, high

@@ -1,0 +1,91 @@
+"""A trader of random wishes, in front of the node's own: what a person or a strategy might want.
+
+What it wants depends on the seed and the time alone, so that a node that was restarted wants the
+same again.
+"""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from seawall.core.clock import SECOND
+from seawall.core.intents import Close, Target, Urgency
+from seawall.core.randomness import generator
+from seawall.decision.orchestrator import Orchestrator
+from seawall.simulation.scene import LENGTH, QUIET, START, Scene
+
+STRATEGY = "random"
+LASTS = 5 * SECOND
+URGENCIES = (Urgency.NORMAL, Urgency.PASSIVE, Urgency.PASSIVE, Urgency.URGENT)
+
+
+class Trader:
+    """Stands where the orchestrator stands, and hands its wishes on.
+
+    Args:
+        inner: decides too, unless the scene's wishes are random ones alone.
+    """
+
+    def __init__(self, inner: Orchestrator, scene: Scene) -> None:
+        self._inner = inner
+        self._scene = scene
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def decide(
+        self,
+        rows: NDArray[Any],
+        opinions: Mapping[str, NDArray[Any]],
+        equity: float,
+        positions: Mapping[str, float],
+        ready: Container[str],
+        now: int,
+        tape: int,
+        strengths: NDArray[Any] | None = None,
+    ) -> list[Target | Close]:
+        """See Orchestrator; in the last seconds nobody wants anything new."""
+        if now >= START + LENGTH - QUIET:
+            return []
+        wishes = self._wishes(equity, now, tape)
+        asked = {intent.instrument for intent in wishes}
+        if self._scene.wishes >= 0.5:
+            return wishes
+        decided = self._inner.decide(rows, opinions, equity, positions, ready, now, tape, strengths)
+        return wishes + [intent for intent in decided if intent.instrument not in asked]
+
+    def _wishes(self, equity: float, now: int, tape: int) -> list[Target | Close]:
+        wishes: list[Target | Close] = []
+        if not self._scene.wishes or not equity > 0:
+            return wishes
+        random = generator(self._scene.seed, "simulation.trader", now)
+        for name, _ in self._inner.traded:
+            wanted, size, urgency, closing = random.random(4).tolist()
+            if wanted >= self._scene.wishes:
+                continue
+            kind = URGENCIES[int(urgency * len(URGENCIES))]
+            if closing < 0.2:
+                wishes.append(
+                    Close(
+                        strategy=STRATEGY,
+                        ts=now,
+                        tape=tape,
+                        expiry=now + LASTS,
+                        urgency=kind,
+                        instrument=name,
+                    )
+                )
+            else:
+                wishes.append(
+                    Target(
+                        strategy=STRATEGY,
+                        ts=now,
+                        tape=tape,
+                        expiry=now + LASTS,
+                        urgency=kind,
+                        instrument=name,
+                        exposure=1.5 * equity * (2.0 * size - 1.0),
+                    )
+                )
+        return wishes
