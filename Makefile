@@ -17,7 +17,7 @@ NODE := $(shell command -v npm >/dev/null 2>&1 && node -e \
 KERNELS := $(shell grep -rl --include='*.py' numba seawall 2>/dev/null)
 WEB := $(shell find web -type f -not -path '*/node_modules/*' 2>/dev/null)
 
-.PHONY: run setup setup-test test check bench results lock
+.PHONY: run setup setup-test test check bench results soak lock
 
 run: setup
 	@$(BIN)/seawall run $(ARGS)
@@ -43,6 +43,11 @@ bench: setup-test
 # Walks the shipped strategies forward over the recorded bars and writes docs/results.md.
 results: setup-test
 	@$(BIN)/python -m benchmarks.out_of_sample $(ARGS)
+
+# Twenty thousand seeds of the simulation; stop it with Ctrl-C, and it goes on where it was.
+# Another window: make soak ARGS="--from 3000000 --resume other.json"
+soak: setup
+	@$(BIN)/seawall simulate --seeds 20000 --from 1000000 --resume soak.json --jobs 2 $(ARGS)
 
 # Keeps the pinned versions where it can; make lock ARGS=--upgrade takes the newest.
 lock: $(BIN)/uv

@@ -115,8 +115,8 @@ class Checks:
         if order.client_id in shadow.orders:
             raise ViolationError("once", f"client id {order.client_id} is used twice")
         held = shadow.positions.get(order.instrument, 0)
-        low, high = shadow.worst(order.instrument)
-        after = (high if order.side.sign > 0 else low) + order.side.sign * order.size
+        low, high = shadow.worst(order.instrument, order)
+        after = high if order.side.sign > 0 else low
         if min(0, held) <= after <= max(0, held):
             return  # it reduces, whatever else fills
         if reasons := self._obstacles(order.instrument):

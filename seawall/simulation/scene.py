@@ -23,12 +23,13 @@ from seawall.ingestion.simulated import MarketShape, SimulatedMarket
 
 START = 1_700_000_020 * SECOND  # the gates review at full minutes: 20 s later, faults all about
 HISTORY = 520 * SECOND  # that a life may look back on before it trades
+SHORT = 20 * SECOND  # the same where nothing is learned
 LEARNING = 0.15  # share of the seeds in which there is enough of it for models to be learned
 CALM = 4 * SECOND  # after the start in which nothing fails, so that there is something to lose
 ACTIVE = 28 * SECOND  # after the start by which all faults are over
 LENGTH = 52 * SECOND  # what is left is the time in which all must be well again
 QUIET = 3 * SECOND  # before the end, in which nothing new is wanted
-MARKETS = 12  # different markets of each form
+MARKETS = 4  # different markets of each form
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ def scene_of(seed: int) -> Scene:
         sources=int(one(3, 5)),
         spot=spot,
         market=int(one(*range(MARKETS))),
-        history=HISTORY if learning else int(one(0, 20 * SECOND)),
+        history=HISTORY if learning else int(one(0, SHORT)),
         wishes=one(0.0, 0.05, 0.2, 0.5),
         block=int(one(60, 150, 400) * MILLISECOND),
         snapshots=one(0.0, 2.0, 10.0),
@@ -109,9 +110,17 @@ def scene_of(seed: int) -> Scene:
     )
 
 
+def market_of(scene: Scene) -> tuple[Catalog, Raw]:
+    """The instruments, and the rows from the scene's history before START to LENGTH after it."""
+    catalog, rows = _recorded(scene.assets, scene.sources, scene.market, scene.history)
+    if scene.spot:
+        pairs = tuple(msgspec.structs.replace(i, kind=Kind.SPOT) for i in catalog.instruments)
+        catalog = msgspec.structs.replace(catalog, instruments=pairs).check()
+    return catalog, rows
+
+
 @cache
-def market_of(assets: int, sources: int, spot: bool, number: int) -> tuple[Catalog, Raw]:
-    """The instruments, and the rows from HISTORY before START to LENGTH after it."""
+def _recorded(assets: int, sources: int, number: int, history: int) -> tuple[Catalog, Raw]:
     shape = MarketShape()
     lively = tuple(
         msgspec.structs.replace(asset, volatility=0.6, size=asset.size * 0.25)
@@ -125,11 +134,7 @@ def market_of(assets: int, sources: int, spot: bool, number: int) -> tuple[Catal
         jumps_per_hour=20.0,
         snapshots_per_minute=20.0,
     )
-    market = SimulatedMarket(number, START - HISTORY, shape)
-    rows = market.record(HISTORY + LENGTH)
+    market = SimulatedMarket(number, START - max(history, SECOND), shape)
+    rows = market.record(max(history, SECOND) + LENGTH)
     rows.flags.writeable = False
-    catalog = market.catalog
-    if spot:
-        pairs = tuple(msgspec.structs.replace(i, kind=Kind.SPOT) for i in catalog.instruments)
-        catalog = msgspec.structs.replace(catalog, instruments=pairs).check()
-    return catalog, rows
+    return market.catalog, rows

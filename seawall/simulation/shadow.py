@@ -32,23 +32,29 @@ from seawall.core.verdicts import Standing
 
 
 class Life(msgspec.Struct):
-    """One order: what is left of it, and its state since `since`, ns UTC."""
+    """One order: what is left of it, and its state since `since`, ns UTC.
+
+    Attributes:
+        forgone: lots that the order which it amends has filled meanwhile.
+    """
 
     order: Order
     since: int
     state: OrderState = OrderState.INTENT
     filled: int = 0
+    forgone: int = 0
 
     @property
     def left(self) -> int:
-        """Signed lots that can still fill."""
-        return self.order.side.sign * (self.order.size - self.filled)
+        """Lots that can still fill."""
+        return max(0, self.order.size - self.filled - self.forgone)
 
 
 class Shadow:
     """The account and the orders by the journal.
 
     Attributes:
+        payments, liquidations: of funding, and fills that the venue itself has made.
         movements: fills and payments so far. sequence: of the last one.
         latches: (breaker, key) → its last record, of those not CLOSED.
         approved: instrument → lots last approved in this run.
@@ -65,6 +71,8 @@ class Shadow:
         self.orders: dict[str, Life] = {}
         self.open: dict[str, Life] = {}
         self.movements = 0
+        self.payments = 0
+        self.liquidations = 0
         self.sequence = 0
         self.halted = ""
         self.stopping = False
@@ -90,6 +98,7 @@ class Shadow:
                 self._pay(funding.asset, funding.amount)
                 self.sequence = funding.sequence
                 self.movements += 1
+                self.payments += 1
             case Deposited(asset=asset, amount=amount):
                 self._pay(asset, -amount)
             case Halted(reason=reason):
@@ -141,10 +150,14 @@ class Shadow:
             del self.positions[fill.instrument]
         self.sequence = fill.sequence
         self.movements += 1
+        self.liquidations += fill.liquidation
         life = self.orders.get(fill.client_id)
         if life is not None:
             life.filled += fill.size
-            if life.filled == life.order.size:
+            for other in self.open.values():
+                if other.order.replaces == fill.client_id:
+                    other.forgone = life.filled - other.order.carried
+            if not life.left:
                 self._move(life, OrderState.FILLED)
 
     def _net(self, name: str, sign: int, size: int, price: int) -> int:
@@ -166,11 +179,21 @@ class Shadow:
         """Ticks x lots that the open lots of a derivative would earn at `mark` ticks."""
         return sum(lots * (mark - ticks) for lots, ticks in self._lots.get(name, ()))
 
-    def worst(self, instrument: str) -> tuple[int, int]:
-        """Signed lots were all open sells (buys) to fill and nothing else: lowest, highest."""
+    def worst(self, instrument: str, more: Order | None = None) -> tuple[int, int]:
+        """Signed lots were all open sells (buys) to fill and nothing else: lowest, highest.
+
+        An order and the one that amends it count once, by the larger of the two.
+
+        Args:
+            more: an order that is open too.
+        """
         low = high = self.positions.get(instrument, 0)
-        for life in self.open.values():
-            if life.order.instrument == instrument:
-                low += min(0, life.left)
-                high += max(0, life.left)
+        lives = {n: life for n, life in self.open.items() if life.order.instrument == instrument}
+        if more is not None:
+            lives[more.client_id] = Life(more, 0)
+        for life in lives.values():
+            amended = lives.get(life.order.replaces)
+            lots = max(0, life.left - (amended.left if amended else 0))
+            low -= lots if life.order.side is Side.SELL else 0
+            high += lots if life.order.side is Side.BUY else 0
         return low, high

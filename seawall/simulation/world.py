@@ -5,6 +5,7 @@ The node is the real one, put together by the real assembly; what it is put toge
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class World:
     ) -> None:
         self.scene = scene
         self.faults = list(faults)
-        self.catalog, rows = market_of(scene.assets, scene.sources, scene.spot, scene.market)
+        self.catalog, rows = market_of(scene)
         self.rows, stepped = of_clocks(rows, self.faults)
         shown, struck = disturbed(self.rows, self.catalog, self.faults, scene.seed)
         self.market = Market(shown, scene)
@@ -111,7 +112,9 @@ class World:
         found.rows, found.steps = self.checks.shadow.records, self.scheduler.steps
         found.lives, found.orders = self.lives, len(self.checks.shadow.orders)
         found.fills = self.checks.shadow.movements
-        found.struck = dict(self.scheduler.struck)
+        shadow = self.checks.shadow
+        told = Counter({"funding": shadow.payments, "liquidation": shadow.liquidations})
+        found.struck = dict(self.scheduler.struck + told)
         return found
 
     def _prepare(self) -> None:
@@ -227,7 +230,7 @@ class World:
             releases=self._releases(),
         )
         trader: Any = Trader(node.action.orchestrator, self.scene)
-        node.action.orchestrator = trader
+        node.action.orchestrator, node.action.orchestrators = trader, [trader]
         return node
 
     def _releases(self) -> list[str]:

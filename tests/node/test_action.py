@@ -481,3 +481,35 @@ def test_frames_and_rows_fall_into_boundaries():
     assert [part for _, part in found] == [slice(0, 2), slice(2, 4), slice(4, 6)]
     ((one, part),) = boundaries(Perceived(frames[:1], rows[:2]))
     assert (len(one.frames), len(one.rows), part) == (1, 2, slice(0, 2))
+
+
+def test_what_is_approved_and_still_to_be_ordered_takes_up_room() -> None:
+    """What the venue has turned away goes out later, when another asset holds the rest."""
+    desk = Desk()
+    desk.action.limits = Limits(position=0.2, leverage=0.3)
+    desk.step()
+    whole = int(0.19 * desk.action.equity / PRICE)
+    desk.venue.faults.refuse = "not now"
+    desk.wish(whole, PERP.name)
+    desk.step()
+    desk.wishes.exposures.clear()
+    desk.venue.faults.refuse = ""
+    desk.wish(whole, OTHER.name)
+    desk.step()
+    approved = {r.approved.instrument: r.approved.position for r in desk.told(IntentApproved)}
+    gross = sum(map(abs, approved.values())) * PRICE
+    assert approved[PERP.name] == whole
+    assert 0 < approved[OTHER.name] < whole
+    assert gross <= 0.3 * desk.action.equity
+
+
+def test_a_silent_market_is_marked_by_the_consensus_of_the_others() -> None:
+    """What is held there is worth what the asset is worth, not what its market said last."""
+    desk = Desk()
+    desk.hold(3)
+    del desk.flags[PERP.name]
+    desk.prices[SPOT.name] = 1.25 * PRICE
+    desk.step()
+    assert desk.action.prices.marks[PERP.name] == 1.25 * PRICE
+    assert desk.action.prices.marks[OTHER.name] == PRICE
+    assert PERP.name not in desk.action.prices.touches

@@ -7,7 +7,7 @@ import pytest
 from seawall.simulation.campaign import checked, faults_of, lived, replay
 from seawall.simulation.faults import KINDS
 
-FEW = 24
+FEW = 16
 
 
 def test_seeds_pass_and_every_fault_happens() -> None:

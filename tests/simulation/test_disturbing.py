@@ -7,9 +7,9 @@ from seawall.core.clock import SECOND
 from seawall.core.events import EventFlag
 from seawall.simulation.disturbing import disturbed, of_clocks
 from seawall.simulation.faults import KINDS, Fault
-from seawall.simulation.scene import market_of
+from seawall.simulation.scene import market_of, scene_of
 
-CATALOG, ROWS = market_of(1, 3, False, 0)
+CATALOG, ROWS = market_of(scene_of(0))
 
 
 def fault(kind: str, span: float = 1.0) -> Fault:

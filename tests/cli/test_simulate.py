@@ -1,0 +1,32 @@
+"""`seawall simulate` as a person runs it."""
+
+from pathlib import Path
+
+from tests.cli.processes import Shell, assert_one_line
+
+
+def test_seeds_pass_and_are_gone_on_with(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    first = shell("simulate", "--seeds", "2", "--faults", "venue,kill", "--resume", "soak.json")
+    assert (first.code, first.err) == (0, "")
+    assert "no check has failed" in first.out
+    more = shell(
+        "simulate", "--seeds", "3", "--faults", "venue,kill", "--resume", "soak.json", "--json"
+    )
+    assert more.json["result"]["seeds"] == 3
+    assert more.json["result"]["failed"] == []
+
+
+def test_one_seed_is_shown(tmp_path: Path) -> None:
+    shown = Shell(tmp_path)("simulate", "--seed", "3", "--faults", "none", "--trace")
+    assert shown.code == 0
+    assert "venue.place simulated-3-1" in shown.out
+    assert "no check has failed; journal " in shown.out
+
+
+def test_a_mistake_is_one_line(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    assert_one_line(shell("simulate", "--faults", "gaps"), 2, "there is no fault 'gaps'")
+    assert_one_line(shell("simulate", "--trace"), 2, "name it with --seed")
+    (tmp_path / "soak.json").write_text("{}")
+    assert_one_line(shell("simulate", "--resume", "soak.json"), 3, "no progress of a simulation")
