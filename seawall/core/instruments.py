@@ -202,6 +202,19 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
         """Instrument name → instrument."""
         return {i.name: i for i in self.instruments}
 
+    @cached_property
+    def alike(self) -> dict[str, tuple[str, ...]]:
+        """Instrument name → the others that price the same asset in the same money."""
+        kinds: dict[tuple[str, str], list[str]] = {}
+        for each in self.instruments:
+            kinds.setdefault((each.consensus_group, each.quote), []).append(each.name)
+        return {
+            each.name: tuple(
+                name for name in kinds[each.consensus_group, each.quote] if name != each.name
+            )
+            for each in self.instruments
+        }
+
     def instrument_of(self, book: int) -> Instrument:
         """The instrument of a book."""
         return self.instruments[self.books[book][0]]

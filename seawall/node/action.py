@@ -51,18 +51,8 @@ from seawall.risk.limits import Holding, Limits, Stake, approve, deleverage
 from seawall.storage.recorder import Recorder
 
 GOOD, STALE, UNKNOWN = int(FrameFlag.VALID), int(FrameFlag.STALE), int(Regime.UNKNOWN)
-SAID = [  # columns that the action side reads at each boundary
-    "book",
-    "flags",
-    "votes",
-    "mid",
-    "quote_mark",
-    "consensus",
-    "bid",
-    "ask",
-    "regime",
-    "volatility",
-]
+_PRICES = ["votes", "mid", "quote_mark", "consensus", "bid", "ask"]
+SAID = ["book", "flags", *_PRICES, "regime", "volatility"]  # what is read at each boundary
 WIDENING = {int(Regime.HIGH_VOL): 1.5, int(Regime.EXTREME_VOL): 2.5}  # of stops
 SILENT = "no frame: the market is silent"
 REDUCTION_EXPIRY = 60_000_000_000  # ns
@@ -112,7 +102,6 @@ class Prices:
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.primary = {book: name for name, book in catalog.primary.items()}
-        self._alike = {name: alike(catalog, name) for name in catalog.by_name}
         self.marks: dict[str, float] = {}
         self.asset_marks: dict[str, float] = {}
         self.touches: dict[str, tuple[int, int]] = {}
@@ -184,12 +173,10 @@ class Prices:
 
     def _mark_by_others(self, name: str, seen: set[str]) -> None:
         """What a silent market holds is worth what the consensus says, not what it said last."""
-        for other in self._alike[name]:
-            if other in seen:
-                frame = self.frames[other]
-                if frame["votes"] > 0 and frame["quote_mark"] > 0:
-                    self.marks[name] = float(frame["consensus"] / frame["quote_mark"])
-                    return
+        for other in self.catalog.alike[name]:
+            frame = self.frames[other] if other in seen else None
+            if frame is not None and frame["votes"] > 0 and frame["quote_mark"] > 0:
+                self.marks[name] = float(frame["consensus"] / frame["quote_mark"])
 
     def lot_value(self, instrument: Instrument) -> float:
         """Notional of one lot in the numeraire, NaN where unknown."""
@@ -587,18 +574,6 @@ class Action:
         """No new risk from here on; empty: trading goes on."""
         if self.books.tally.halted != reason:
             self._record(Halted(ts=now, reason=reason))
-
-
-def alike(catalog: Catalog, name: str) -> list[str]:
-    """Other instruments that price the same asset in the same money."""
-    own = catalog.by_name[name]
-    return [
-        other.name
-        for other in catalog.instruments
-        if other.name != name
-        and other.consensus_group == own.consensus_group
-        and other.quote == own.quote
-    ]
 
 
 def _instrument_of(intent: AnyIntent) -> str:

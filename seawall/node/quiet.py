@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.ledger.kernels import CASH, HELD
 from seawall.node import quiet_kernels as kernels
-from seawall.node.action import SILENT, Action, alike
+from seawall.node.action import SILENT, Action
 from seawall.risk.breakers import Action as BreakerAction
 
 
@@ -28,7 +28,6 @@ class Quiet:
         for instrument in catalog.instruments:
             for asset in (instrument.base, instrument.quote, instrument.settle_asset):
                 self.assets.setdefault(asset, len(self.assets))
-        self._alike = {name: alike(catalog, name) for name in catalog.by_name}
         self._names = {name: at for at, name in enumerate(catalog.by_name)}
 
     def pass_over(
@@ -136,7 +135,7 @@ class Quiet:
         """(instruments,) MARK: the frame that tells of each, or the mark that it was left with."""
         marks = np.zeros(len(self._names), kernels.MARK)
         for name, at in self._names.items():
-            told = [n for n in (name, *self._alike[name]) if n in slots]
+            told = [n for n in (name, *self._catalog.alike[name]) if n in slots]
             if told:
                 marks[at] = (slots[told[0]], kernels.CONSENSUS, 0.0)
             else:

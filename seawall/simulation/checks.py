@@ -31,7 +31,6 @@ from seawall.simulation.shadow import Shadow
 if TYPE_CHECKING:
     from seawall.node.action import Books
     from seawall.node.node import Node
-    from seawall.simulation.exchange import Exchange
 
 DRIFT = 1.03  # how far marks may carry what was approved over a cap before it is traded
 STEPS = {"CLOSED": ("OPEN",), "OPEN": ("HALF_OPEN",), "HALF_OPEN": ("CLOSED", "OPEN")}
@@ -72,13 +71,13 @@ class Checks:
 
     Attributes:
         node: the one that lives, None between two lives.
-        exchange: the true one.
+        true_movements: what the exchange has next, after a report's sequence.
     """
 
     def __init__(self, instruments: dict[str, Instrument], risk: RiskSettings) -> None:
         self.shadow = Shadow(instruments)
         self.node: Node | None = None
-        self.exchange: Exchange | None = None
+        self.true_movements: Callable[[int], list[Movement]] = lambda after: []
         self._instruments = instruments
         self._exposure = Exposure(self.shadow, instruments, risk)
         self._sent: set[str] = set()
@@ -163,8 +162,7 @@ class Checks:
             raise ViolationError("limits", f"{what}: {excess}")
 
     def _booked(self, movement: Movement) -> None:
-        assert self.exchange is not None
-        true = self.exchange.engine.movements(self.shadow.sequence, 1)
+        true = self.true_movements(self.shadow.sequence)
         if not true or movement != true[0]:
             text = f"{movement} is booked, the venue's next one is {true[0] if true else 'none'}"
             raise ViolationError("venue", text)

@@ -1,6 +1,6 @@
 """What else of the world a node touches: the feed, the time where nothing comes, the operator."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,9 +11,6 @@ from seawall.core.randomness import generator
 from seawall.simulation.faults import Fault
 from seawall.simulation.scene import LENGTH, START, Scene
 from seawall.simulation.scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from seawall.simulation.world import World
 
 COMMANDS = {"ban": BAN, "unban": UNBAN, "roll_back": ROLL_BACK}
 
@@ -63,20 +60,26 @@ class Market:
 
 
 class Feed:
-    """The market for one life of a node; see ports.Feed."""
+    """The market for one life of a node; see ports.Feed.
 
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    Args:
+        between: called before each read.
+    """
+
+    def __init__(self, catalog: Catalog, market: Market, between: Callable[[], None]) -> None:
+        self._catalog = catalog
+        self._market = market
+        self._between = between
 
     @property
     def catalog(self) -> Catalog:
         """Instruments, sources and books."""
-        return self._world.catalog
+        return self._catalog
 
     def read(self, timeout: float) -> Raw | None:
         """The next rows; none where nothing came; None at the market's end."""
-        self._world.between()
-        return None if self._world.market.over else self._world.market.more()
+        self._between()
+        return None if self._market.over else self._market.more()
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -129,7 +129,7 @@ class World:
         log = folder / "venue.log" if "venue_restart" in kinds else None
         self.exchange = Exchange(self.catalog, self.rows, self._shape(), log)
         self._open.callback(self.exchange.close)
-        self.checks.exchange = self.exchange
+        self.checks.true_movements = lambda after: self.exchange.engine.movements(after, 1)
         self.exchange.live(START)
         self.scheduler.clock.wait(START)
 
@@ -219,7 +219,7 @@ class World:
         node = build(
             self.scene.settings,
             self.catalog,
-            Feed(self),
+            Feed(self.catalog, self.market, self._between),
             FaultyJournal(self.disk, scheduler),
             Silent(),
             f"simulated-{self.scene.seed}",
@@ -251,7 +251,7 @@ class World:
 
     # --- between two reads of the feed ---
 
-    def between(self) -> None:
+    def _between(self) -> None:
         """The node is about to ask for rows."""
         self.scheduler.step("feed.read")
         self.checks.look_at_models()

@@ -1,4 +1,4 @@
-"""A market in which nothing moves at the cadence that it is looked at: there is nothing to learn."""
+"""A market in which nothing moves from row to row: there is nothing to learn."""
 
 import numpy as np
 
