@@ -41,8 +41,7 @@ class Purpose(StrEnum):
     QUOTE = "quote"  # a rung of an approved ladder
     STOP = "stop"  # protects a position from a loss
     PROFIT = "profit"  # closes a protected position at its gain
-    BASKET = "basket"  # a leg
-    HEDGE = "hedge"  # makes up for a leg that could not be had
+    BASKET = "basket"  # a leg, on its way or undone
 
 
 PROTECTIVE = frozenset({Purpose.STOP, Purpose.PROFIT})

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from seawall.core.instruments import Instrument
-from seawall.core.intents import AnyIntent, Approved, Refused
+from seawall.core.intents import AnyIntent, Approved, Basket, Refused
 from seawall.core.orders import Fill, Funding, Order, OrderState
 from seawall.core.parents import Parent
 
@@ -180,6 +180,20 @@ class StopOutEnded(Record, frozen=True, kw_only=True, tag="stop_out_ended"):
     strategy: str
 
 
+class BasketMoved(Record, frozen=True, kw_only=True, tag="basket_moved"):
+    """A basket began, is being left, or has come to its end.
+
+    Attributes:
+        start: lots held of each leg before it. wanted: lots to be held now.
+        state: leading or leaving; at its end complete, flat, hedged or overruled.
+    """
+
+    basket: Basket
+    start: dict[str, int]
+    wanted: dict[str, int]
+    state: str
+
+
 class BreakerChanged(Record, frozen=True, kw_only=True, tag="breaker"):
     """A circuit breaker opened, half-opened or closed. `since`: ns UTC it opened at."""
 
@@ -296,6 +310,7 @@ AnyRecord = (
     | StrategyStopped
     | StopWatched
     | StopOutEnded
+    | BasketMoved
     | LedgerAdjusted
     | OrderAdopted
     | BreakerChanged

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from seawall.core.instruments import Catalog
-from seawall.core.intents import Approved, Quotes
+from seawall.core.intents import Approved, Basket, Quotes
 from seawall.core.orders import PROTECTIVE
 from seawall.core.ports import Venue
+from seawall.execution.baskets import Baskets, Carrying
 from seawall.execution.desk import RESTING, Desk, ExecutionShape
 from seawall.execution.goals import ACCOUNT, Goals, Key, Pace, Strategies, Touch, at_once
 from seawall.execution.orders import Orders, worst_of
@@ -32,6 +33,7 @@ class Executor(Desk):
         pace: how much of what a goal lacks may go out now, and at what price.
         protections: what was approved; None: nothing is protected. entry: average price in ticks
             of what an owner (empty: the account) holds of an instrument.
+        baskets: that are being worked.
     """
 
     def __init__(
@@ -49,12 +51,18 @@ class Executor(Desk):
         pace: Pace = at_once,
         protections: Protections | None = None,
         entry: Entry = lambda instrument, owner: math.nan,
+        baskets: Baskets | None = None,
     ) -> None:
         super().__init__(venue, orders, prefix, record, last_fill, shape)
         self.strategies = Strategies(strategies, position, shares)
         self._pacer = pace if isinstance(pace, Pacer) else None
         self._goals = Goals(self, catalog.by_name, self.strategies, record, pace)
         self._quoting = Quoting(self, self.strategies)
+        self._baskets = baskets or Baskets()
+        self._carrying = Carrying(
+            self._goals, self.strategies, self._baskets, record, self._goals.under_way
+        )
+        self._stopping = False
         self._protections = protections or Protections()
         self._protecting = Protecting(
             self, catalog.by_name, self.strategies, self._protections, record, entry
@@ -69,6 +77,9 @@ class Executor(Desk):
         """Take over what risk approved; a newer approval replaces its owner's older one."""
         for approval in approved:
             intent = approval.intent
+            if isinstance(intent, Basket):
+                self._carrying.begin(intent, intent.ts)
+                continue
             key = approval.instrument, self.strategies.owner(intent.strategy)
             if isinstance(intent, Quotes):
                 self._goals.drop(*key)
@@ -80,9 +91,10 @@ class Executor(Desk):
             self._goals.aim(approval)
 
     def abandon(self) -> None:
-        """Nothing is wanted any more; what stands at the venue is not touched."""
+        """Nothing is wanted any more; what stands at the venue is not touched, baskets are left."""
         self._goals.standing.clear()
         self._quoting.standing.clear()
+        self._stopping = True
 
     @property
     def idle(self) -> bool:
@@ -90,13 +102,13 @@ class Executor(Desk):
         watched = self._protections.barred or any(
             self.strategies.position(name) for name, _ in self._protections.agreed
         )
-        wanted = self._goals.standing or self._quoting.standing
+        wanted = self._goals.standing or self._quoting.standing or self._baskets.open
         return not (self.orders.open or wanted or watched)
 
     @property
     def settled(self) -> bool:
-        """No order is under way: all that are open wait to protect a position."""
-        return all(
+        """No order and no basket is under way: what is open waits to protect a position."""
+        return not self._baskets.open and all(
             entry.state in RESTING and entry.order.purpose in PROTECTIVE
             for entry in self.orders.open.values()
         )
@@ -104,7 +116,8 @@ class Executor(Desk):
     @property
     def plain(self) -> bool:
         """See Desk; every goal goes out at once, and nothing is quoted or protected."""
-        special = self._quoting.standing or self._protections.agreed or self._protections.barred
+        protected = self._protections.agreed or self._protections.barred
+        special = bool(self._quoting.standing or self._baskets.open or protected)
         paced = self._pacer is not None and not self._pacer.idle
         return super().plain and not (special or paced)
 
@@ -120,6 +133,8 @@ class Executor(Desk):
         """
         if self.orders.open or self._quoting.standing:
             self._quoting.work(touches, now, blocked)
+        if self._baskets.open and not self.silent:
+            self._carrying.work(now, self._stopping)
         self._goals.work(touches, now, blocked)
         if self._protections.agreed or self.orders.open:
             self._protecting.work(touches, now)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
-from seawall.core.intents import Approved, Close, Urgency
+from seawall.core.intents import Approved, Basket, Close, Urgency
 from seawall.core.orders import Order, OrderState, OrderType, Purpose, TimeInForce
 from seawall.core.records import LotsTransferred
 from seawall.execution.desk import RESTING, Desk
@@ -19,7 +19,8 @@ from seawall.execution.orders import OrderEntry
 Touch = tuple[int, int]  # best bid and ask in ticks
 Key = tuple[str, str]  # instrument, and whose goal: a strategy's, or the whole account's
 ACCOUNT = ""
-AGGRESSIVE = (Purpose.GOAL, Purpose.BASKET, Purpose.HEDGE, Purpose.QUOTE)
+TOWARD = (Purpose.GOAL, Purpose.BASKET)
+AGGRESSIVE = (*TOWARD, Purpose.QUOTE)
 
 
 class Due(NamedTuple):
@@ -123,7 +124,7 @@ class Goals:
                 continue
             delta = self._delta(key, goal, blocked)
             touch = touches.get(goal.instrument)
-            errand = (goal.instrument, goal.intent.strategy, Purpose.GOAL)
+            errand = (goal.instrument, goal.intent.strategy, purpose_of(goal))
             if delta == 0:
                 del self.standing[key]
             elif touch is not None and not desk.waits(errand, now):
@@ -137,6 +138,10 @@ class Goals:
         spot = self._instruments[goal.instrument].kind is Kind.SPOT
         return max(0, goal.position) if spot else goal.position
 
+    def under_way(self, instrument: str, owner: str) -> bool:
+        """Whether an order of this owner is on its way to a goal."""
+        return any(self._leads(entry, owner) for entry in self._desk.orders.of(instrument))
+
     def _busy(self, key: Key) -> bool:
         """Whether an order of this goal is under way, or the fate of any other one is unknown."""
         instrument, owner = key
@@ -148,7 +153,7 @@ class Goals:
     def _leads(self, entry: OrderEntry, owner: str) -> bool:
         """Whether the order is on its way to a goal of this owner."""
         order = entry.order
-        return order.purpose is Purpose.GOAL and self._strategies.owner(order.strategy) == owner
+        return order.purpose in TOWARD and self._strategies.owner(order.strategy) == owner
 
     def _delta(self, key: Key, goal: Approved, blocked: bool) -> int:
         """Lots still to trade; 0 where the goal is reached or would add what nobody allows."""
@@ -162,7 +167,7 @@ class Goals:
         that have no time to rest any more."""
         for entry in list(self._desk.orders.open.values()):
             order = entry.order
-            if order.purpose is not Purpose.GOAL or entry.state not in RESTING:
+            if order.purpose not in TOWARD or entry.state not in RESTING:
                 continue
             owner = self._strategies.owner(order.strategy)
             goal = self.standing.get((order.instrument, owner))
@@ -188,7 +193,7 @@ class Goals:
             return
         desk, delta = self._desk, self._delta(key, goal, blocked)
         entries = [e for e in desk.orders.of(key[0]) if self._leads(e, key[1])]
-        errand = (goal.instrument, goal.intent.strategy, Purpose.GOAL)
+        errand = (goal.instrument, goal.intent.strategy, purpose_of(goal))
         if len(entries) != 1 or not delta or desk.waits(errand, now):
             return
         (entry,) = entries
@@ -227,6 +232,7 @@ class Goals:
             post_only=passive,
             reduce_only=reducing and instrument.kind is not Kind.SPOT,
             strategy=goal.intent.strategy,
+            purpose=purpose_of(goal),
             intent_ts=goal.intent.ts,
         )
 
@@ -308,6 +314,11 @@ class Goals:
                 reason=why,
             )
         )
+
+
+def purpose_of(goal: Approved) -> Purpose:
+    """Of the orders that lead to it."""
+    return Purpose.BASKET if isinstance(goal.intent, Basket) else Purpose.GOAL
 
 
 def matched(

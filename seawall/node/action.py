@@ -31,7 +31,7 @@ from seawall.core.records import (
 from seawall.decision.agents import Agent, features_of
 from seawall.decision.orchestrator import Orchestrator
 from seawall.decision.quoting import Held
-from seawall.execution import Executor, Orders, Protections
+from seawall.execution import Baskets, Executor, Orders, Protections
 from seawall.execution.goals import ACCOUNT
 from seawall.execution.parents import Parents
 from seawall.gating import Models, Sources
@@ -67,6 +67,7 @@ class Books:
         self.orders = Orders()
         self.parents = Parents()
         self.protections = Protections()
+        self.baskets = Baskets()
         self.breakers = Breakers(breakers)
         self.tally = Tally()
         self.models = Models()
@@ -82,6 +83,7 @@ class Books:
             self.orders,
             self.parents,
             self.protections,
+            self.baskets,
             self.breakers,
             self.tally,
             self.models,
@@ -489,7 +491,7 @@ class Action:
         ]
         records += [IntentApproved(ts=now, approved=a) for a in approved]
         records += [IntentRefused(ts=now, refused=r) for r in refused if id(r.intent) not in muted]
-        for approval in approved:
+        for approval in [each for each in approved if each.instrument]:  # a basket names none
             value = self.prices.lot_value(self.prices.catalog.by_name[approval.instrument])
             self._aim_of(approval, approval.position * value)
         if records:

@@ -138,5 +138,6 @@ def executor_of(
         shares=books.ledger.shares,
         protections=books.protections,
         entry=books.entry,
+        baskets=books.baskets,
         pace=pacer_of(settings, books, record, prefix, strategies, watch),
     )

@@ -373,6 +373,10 @@ def _notes(run: Run) -> list[str]:
     """What is worth a line: halts, gaps, clocks, and how the books agreed with the venue's word."""
     notes = [f"not trading: {reason}" for reason in run.action.blocks()]
     notes += [
+        f"the stop of {name} is watched here and not at the venue: {why}"
+        for (name, _), why in run.action.executor.watched.items()
+    ]
+    notes += [
         f"stopped, all of it to be closed: {each.stopped}"
         for each in run.action.several
         if each.stopped

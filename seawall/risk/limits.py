@@ -235,7 +235,7 @@ class _Portfolio:
     def answer(self, intent: AnyIntent, now: int) -> Approved | Refused:
         """The intent, approved or refused."""
         if isinstance(intent, Basket):
-            return Refused(intent=intent, reason="a basket is asked for leg by leg")
+            return self._carried(intent, now)
         holding = self._holdings.get(intent.instrument)
         if holding is None:
             return Refused(intent=intent, reason=f"{intent.instrument} is not traded here")
@@ -254,6 +254,8 @@ class _Portfolio:
 
     def take(self, approved: Approved) -> None:
         """Count an approved position as if all of it could fill."""
+        if isinstance(approved.intent, Basket):
+            return  # its legs were counted one by one
         holding = self._holdings[approved.instrument]
         stake = holding.stakes.get(approved.intent.strategy)
         high = low = approved.position
@@ -328,6 +330,43 @@ class _Portfolio:
             reduce_only=bool(block),
             capped_by=capped_by if cut else NO_CAP,
         )
+
+    def _carried(self, intent: Basket, now: int) -> Approved | Refused:
+        """All legs of a basket at their full size, or none: a part of it is something else."""
+        before = dict(self._holdings), dict(self._worst)
+        reason = self._against(intent, now)
+        if not reason:
+            return Approved(intent=intent, instrument="", position=0)
+        self._holdings, self._worst = before
+        return Refused(intent=intent, reason=reason)
+
+    def _against(self, intent: Basket, now: int) -> str:
+        """What speaks against one of the legs, empty if nothing; each is counted as it passes."""
+        names = [leg.instrument for leg in intent.legs]
+        if not names or len(set(names)) < len(names) or not all(leg.lots for leg in intent.legs):
+            return "a basket needs legs, each with lots and an instrument of its own"
+        if now >= intent.expiry:
+            return "the intent has expired"
+        for leg in intent.legs:
+            name, holding = leg.instrument, self._holdings.get(leg.instrument)
+            if holding is None:
+                return f"{name} is not traded here"
+            block = self._block or _obstacle(name, holding)
+            own = holding.seen_by(intent.strategy)
+            position = own.lots + leg.lots
+            target = Target(
+                strategy=intent.strategy,
+                ts=intent.ts,
+                tape=intent.tape,
+                expiry=intent.expiry,
+                instrument=name,
+                exposure=float(position),
+            )
+            most = min(self._caps(target, own, 1 if position > 0 else -1), key=lambda c: c[1])
+            if block or (abs(position) > most[1] and not _reduces(position, own.lots)):
+                return f"{name}: {block or f'the {most[0]} cap leaves no room'}"
+            self.take(Approved(intent=target, instrument=name, position=position))
+        return ""
 
     def _caps(
         self, intent: Target | Quotes, holding: Holding, side: int

@@ -30,10 +30,11 @@ COMMON: dict[str, Any] = {"strategy": "trend", "ts": WHEN, "tape": 7, "expiry": 
 INSTRUMENT = Instrument(
     venue="v", symbol="BTCUSD", kind=Kind.INVERSE, base="BTC", quote="USD", tick="0.1", lot="1"
 )
+BASKET = Basket(**COMMON, legs=(Leg("a", -3), Leg("b", 3)), hedged=True)
 INTENTS: list[AnyIntent] = [
     Target(**COMMON, instrument="a", exposure=-0.1),
     Quotes(**COMMON, instrument="a", bids=(Level(1, 2),), asks=(Level(3, 4), Level(5, 6))),
-    Basket(**COMMON, legs=(Leg("a", -3), Leg("b", 3)), hedged=True),
+    BASKET,
     Close(**COMMON, instrument="a", urgency=Urgency.URGENT, rationale="ü"),
 ]
 ORDER = Order(
@@ -131,6 +132,7 @@ EXAMPLES: list[AnyRecord] = [
     records.StrategyStopped(ts=WHEN, strategy="x", reason="it failed"),
     records.StopWatched(ts=WHEN, instrument="a", strategy="x", price=9, reason="not offered"),
     records.StopOutEnded(ts=WHEN, instrument="a", strategy="x"),
+    records.BasketMoved(ts=WHEN, basket=BASKET, start={"a": 1}, wanted={"a": -2}, state="leading"),
     records.BreakerChanged(
         ts=WHEN,
         name="drawdown",
@@ -190,6 +192,7 @@ def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
     assert sorted(set(tags)) == [
         "adjusted",
         "approved",
+        "basket_moved",
         "breaker",
         "deposited",
         "digest",
