@@ -190,7 +190,7 @@ def test_what_cannot_be_sized_is_refused_with_a_reason() -> None:
     assert isinstance(one(close("DOGE"), {"BTC": holding()}), Refused)
     quotes = Quotes(instrument="BTC", bids=(), asks=(), **head)  # type: ignore[arg-type]
     assert isinstance(one(quotes, {"BTC": holding()}), Refused)
-    basket = Basket(legs=(Leg("BTC", 1),), **head)  # type: ignore[arg-type]
+    basket = Basket(legs=(Leg("BTC", 1), Leg("DOGE", 1)), **head)  # type: ignore[arg-type]
     assert isinstance(one(basket, {"BTC": holding()}), Refused)
 
 
