@@ -13,6 +13,7 @@ import msgspec
 from seawall.core.intents import Approved, Basket, Urgency
 from seawall.core.records import AnyRecord, BasketMoved
 from seawall.execution.goals import ACCOUNT, Goals, Strategies
+from seawall.risk.limits import leg_of
 
 LEADING, LEAVING = "leading", "leaving"
 COMPLETE, FLAT, HEDGED, OVERRULED = "complete", "flat", "hedged", "overruled"
@@ -146,4 +147,4 @@ def _goal(course: BasketMoved, name: str) -> Approved:
     basket = course.basket
     if course.state == LEAVING:
         basket = msgspec.structs.replace(basket, urgency=Urgency.URGENT, expiry=NEVER)
-    return Approved(intent=basket, instrument=name, position=course.wanted[name])
+    return leg_of(basket, name, course.start[name], course.wanted[name])

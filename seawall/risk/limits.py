@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from seawall.core.errors import SettingError
+from seawall.core.errors import InvariantError, SettingError
 from seawall.core.instruments import PRODUCT_LIMIT
 from seawall.core.intents import (
     AnyIntent,
@@ -160,6 +160,24 @@ def approved_as(intent: Target | Close, position: int, reduce_only: bool, cap: i
         reduce_only=reduce_only,
         capped_by=CAPS[cap],
     )
+
+
+def leg_of(basket: Basket, instrument: str, start: int, position: int) -> Approved:
+    """What the approval of a whole basket allows of one leg: any position on its way, and back.
+
+    Args:
+        start: lots held before the basket began. position: lots to be held now.
+
+    Raises:
+        InvariantError: the position lies beyond where the leg leads.
+    """
+    end = start + sum(leg.lots for leg in basket.legs if leg.instrument == instrument)
+    if not min(start, end) <= position <= max(start, end):
+        raise InvariantError(
+            f"basket of {basket.strategy}: {position} lots of {instrument} were never approved; "
+            f"it leads from {start} to {end}"
+        )
+    return Approved(intent=basket, instrument=instrument, position=position)
 
 
 def deleverage(
