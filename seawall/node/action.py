@@ -30,7 +30,6 @@ from seawall.core.records import (
 )
 from seawall.decision.agents import Agent, features_of
 from seawall.decision.orchestrator import Orchestrator
-from seawall.decision.quoting import Held
 from seawall.execution import Baskets, Executor, Orders, Protections
 from seawall.execution.goals import ACCOUNT
 from seawall.execution.parents import Parents
@@ -416,7 +415,7 @@ class Action:
                 each = self.several[place]
                 if each.ladders is not None and strengths is not None and not each.stopped:
                     said = strengths[:, 3 * place : 3 * place + 3]
-                    intents += each.ladders.decide(said, self._quotable(each, own), now, tape)
+                    intents += each.quotes(said, own, self.prices.touches, self.equity, now, tape)
                     continue
             positions = {
                 name: holding.lots * holding.value if holding.lots else 0.0
@@ -457,15 +456,6 @@ class Action:
             if isinstance(intent, Target)
             and intent.exposure * barred.get((intent.instrument, intent.strategy), 0) > 0.0
         ]
-
-    def _quotable(self, each: AtWork, own: Mapping[str, Holding]) -> dict[str, Held]:
-        """What a quoting strategy may make ladders for."""
-        cap = each.orchestrator.shape.cap_fraction * self.equity
-        return {
-            name: Held(holding.lots, int(cap / holding.value), touch, not holding.shortable)
-            for name, touch in self.prices.touches.items()
-            if (holding := own[name]).tradable and holding.known and cap > 0.0
-        }
 
     def _journal(
         self,

@@ -7,7 +7,7 @@ where fewer than three sources price the asset is halved, as everybody's is.
 
 import math
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +19,13 @@ from seawall.core.consensus import narrowed
 from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
-from seawall.core.intents import Protection
+from seawall.core.intents import Protection, Quotes
 from seawall.core.sections import DecisionSettings
 from seawall.decision.agents import AGENTS, features_of
 from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
-from seawall.decision.quoting import Ladders, Quoter
+from seawall.decision.quoting import Held, Ladders, Quoter
 from seawall.decision.strategies import Strategy, kind_of, own_file, shape_of
+from seawall.risk.limits import Holding
 
 RULES = "rules"  # the agents and the orchestrator's blend of them: the node has them anyway
 UNCORROBORATED = int(FrameFlag.UNCORROBORATED)
@@ -249,6 +250,24 @@ class AtWork:
         )
         self._chosen = chosen
         self._strict = strict
+
+    def quotes(
+        self,
+        said: NDArray[np.float64],
+        holdings: Mapping[str, Holding],
+        touches: Mapping[str, tuple[int, int]],
+        equity: float,
+        now: int,
+        tape: int,
+    ) -> list[Quotes]:
+        """What one that quotes asks for at a boundary, where its markets can be traded on."""
+        cap = self.orchestrator.shape.cap_fraction * equity
+        held = {
+            name: Held(holding.lots, int(cap / holding.value), touch, not holding.shortable)
+            for name, touch in touches.items()
+            if (holding := holdings[name]).tradable and holding.known and cap > 0.0
+        }
+        return self.ladders.decide(said, held, now, tape) if self.ladders else []
 
     def strengths(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         """As Chosen.strengths; zeros where it was stopped."""
