@@ -22,6 +22,7 @@ from tests.node.short_runs import QUICK, tape
 
 SECONDS = 40
 BLOCK = 2_000
+LONGEST = 8  # times that the tape comes
 REMEMBERED = 4_000  # bytes that the simulated exchange, and it alone, keeps of an order for ever
 
 
@@ -81,8 +82,8 @@ def peak(times: int, folder: Path) -> tuple[int, int]:
 
 @pytest.fixture(scope="module", autouse=True)
 def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All kernels and modules are loaded."""
-    with node_over(1, tmp_path_factory.mktemp("warm") / "run") as node:
+    """Whatever the longest run needs is loaded: its code would count as memory of the run."""
+    with node_over(LONGEST, tmp_path_factory.mktemp("warm") / "run") as node:
         node.run()
 
 
@@ -96,5 +97,5 @@ def test_twice_the_tape_and_the_orders_take_twice_the_calls(tmp_path: Path) -> N
 
 def test_a_longer_tape_takes_no_more_memory(tmp_path: Path) -> None:
     once, orders = peak(2, tmp_path / "once")
-    long, more = peak(8, tmp_path / "long")
+    long, more = peak(LONGEST, tmp_path / "long")
     assert long <= 1.1 * once + REMEMBERED * (more - orders)
