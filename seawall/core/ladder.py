@@ -18,6 +18,7 @@ NO_ASK = 1 << 62  # best ask of an empty side
 SMALL = bool(getattr(numba_config, "DISABLE_JIT", False))  # in plain Python a wide window is slow
 WINDOW = 1 << (8 if SMALL else 16)  # ticks in the dense window; any width gives the same books
 FAR = 1 << (7 if SMALL else 14)  # levels beyond it, per side; the farthest go first
+STRIDE = 8  # cells looked at together
 MARGIN = WINDOW // 8  # the window is moved when the touch comes this close to its edge
 
 LADDER = np.dtype(
@@ -171,6 +172,15 @@ def size_at(ladder, side, price):
 
 
 @njit(cache=True)
+def any_of(cells, side, first):
+    """Whether any of STRIDE cells is occupied; books are sparse, and this looks at them at once."""
+    found = np.int64(0)
+    for k in range(STRIDE):
+        found |= cells[side, first + k]
+    return found != 0
+
+
+@njit(cache=True)
 def bid_below(ladder, price):
     """Highest occupied bid below `price`, NO_BID where there is none."""
     base = ladder["origin"]
@@ -179,8 +189,11 @@ def bid_below(ladder, price):
         if at >= 0 and ladder["far_price"][BID, at] >= base + WINDOW:
             return ladder["far_price"][BID, at]
     i = min(price - base, WINDOW) - 1
+    cells = ladder["cells"]
+    while i >= STRIDE - 1 and not any_of(cells, BID, i - STRIDE + 1):
+        i -= STRIDE
     while i >= 0:
-        if ladder["cells"][BID, i] > 0:
+        if cells[BID, i] > 0:
             return base + i
         i -= 1
     at = far_index(ladder, BID, min(price, base)) - 1
@@ -197,8 +210,11 @@ def ask_above(ladder, price):
         if at < count and ladder["far_price"][ASK, at] < base:
             return ladder["far_price"][ASK, at]
     i = max(price - base, -1) + 1
+    cells = ladder["cells"]
+    while i <= WINDOW - STRIDE and not any_of(cells, ASK, i):
+        i += STRIDE
     while i < WINDOW:
-        if ladder["cells"][ASK, i] > 0:
+        if cells[ASK, i] > 0:
             return base + i
         i += 1
     at = far_index(ladder, ASK, max(price + 1, base + WINDOW))

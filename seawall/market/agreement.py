@@ -73,78 +73,82 @@ def clip_unit(value):
 
 
 @njit(cache=True)
-def add(frame, said):
-    """A valid frame's numbers onto its source's (FRAME_WIDTH,); LEVEL is the value itself here."""
+def add(frame, past, group, slot, at):
+    """A valid frame's numbers onto its source's, past[group, slot, at]; LEVEL is the value here.
+
+    Whole arrays and places in them: to cut a piece out of an array costs more than the sum.
+    """
     mid = frame["mid"]
     mark = frame["quote_mark"]
-    said[MICRO] += (frame["micro"] - mid) / mid
-    said[IMBALANCE] += frame["imbalance"]
-    said[IMBALANCE_5] += frame["imbalance_5"]
+    past[group, slot, at, MICRO] += (frame["micro"] - mid) / mid
+    past[group, slot, at, IMBALANCE] += frame["imbalance"]
+    past[group, slot, at, IMBALANCE_5] += frame["imbalance_5"]
     size = np.float64(frame["bid_size"] + frame["ask_size"])
     if size > 0.0:
-        said[OFI] += clip_unit(frame["ofi"] / size)
-    said[SPREAD] += 1e-4 * frame["spread_bps"]
-    said[LEVEL] += mid * mark
-    said[VOLUME] += frame["buy_volume"] + frame["sell_volume"]
-    said[HIGH] += frame["high"] * mark
-    said[LOW] += frame["low"] * mark
-    said[NET] += frame["buy_volume"] - frame["sell_volume"]
+        past[group, slot, at, OFI] += clip_unit(frame["ofi"] / size)
+    past[group, slot, at, SPREAD] += 1e-4 * frame["spread_bps"]
+    past[group, slot, at, LEVEL] += mid * mark
+    past[group, slot, at, VOLUME] += frame["buy_volume"] + frame["sell_volume"]
+    past[group, slot, at, HIGH] += frame["high"] * mark
+    past[group, slot, at, LOW] += frame["low"] * mark
+    past[group, slot, at, NET] += frame["buy_volume"] - frame["sell_volume"]
 
 
 @njit(cache=True)
-def close_cell(ring, lived, cell):
-    """The features of a source over its last frames, the newest at lived % len(ring).
+def close_cell(past, group, slot, lived, panel, row):
+    """The features of a source over its last frames, the newest at lived % length, into the panel.
 
     The return is brought to one frame by the square root of the frames that it spans. A source
     that has not lived so long has no features yet: over less it could not be compared.
     """
-    length = len(ring)
+    length = past.shape[2]
     span = length - 1
-    here = ring[lived % length]
-    value = here[LEVEL]
-    cell[:] = np.nan
-    cell[LEVEL] = np.log(value)
-    cell[VOLUME] = here[VOLUME]
+    at = lived % length
+    value = past[group, slot, at, LEVEL]
+    for k in range(PANEL_WIDTH):
+        panel[row, slot, k] = np.nan
+    panel[row, slot, LEVEL] = np.log(value)
+    panel[row, slot, VOLUME] = past[group, slot, at, VOLUME]
     if lived < span:
         return
-    high, low = here[HIGH], here[LOW]
+    high, low = past[group, slot, at, HIGH], past[group, slot, at, LOW]
     micro, imbalance, deep, ofi, spread, net, volume = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(span):
-        said = ring[(lived - k) % length]
-        high = max(high, said[HIGH])
-        low = min(low, said[LOW])
-        micro += said[MICRO]
-        imbalance += said[IMBALANCE]
-        deep += said[IMBALANCE_5]
-        ofi += said[OFI]
-        spread += said[SPREAD]
-        net += said[NET]
-        volume += said[VOLUME]
-    cell[RETURN] = np.log(value / ring[(lived - span) % length, LEVEL]) / np.sqrt(span)
-    cell[POSITION] = (2.0 * value - high - low) / (high - low) if high > low else 0.0
-    cell[MICRO] = micro / span
-    cell[IMBALANCE] = imbalance / span
-    cell[IMBALANCE_5] = deep / span
-    cell[OFI] = ofi / span
-    cell[FLOW] = net / volume if volume > 0.0 else 0.0
-    cell[SPREAD] = np.log(spread / span) if spread > 0.0 else 0.0
+    for _ in range(span):
+        top, bottom = past[group, slot, at, HIGH], past[group, slot, at, LOW]
+        high = top if top > high else high
+        low = bottom if bottom < low else low
+        micro += past[group, slot, at, MICRO]
+        imbalance += past[group, slot, at, IMBALANCE]
+        deep += past[group, slot, at, IMBALANCE_5]
+        ofi += past[group, slot, at, OFI]
+        spread += past[group, slot, at, SPREAD]
+        net += past[group, slot, at, NET]
+        volume += past[group, slot, at, VOLUME]
+        at = at - 1 if at > 0 else span  # a division here would cost more than all else
+    panel[row, slot, RETURN] = np.log(value / past[group, slot, at, LEVEL]) / np.sqrt(span)
+    panel[row, slot, POSITION] = (2.0 * value - high - low) / (high - low) if high > low else 0.0
+    panel[row, slot, MICRO] = micro / span
+    panel[row, slot, IMBALANCE] = imbalance / span
+    panel[row, slot, IMBALANCE_5] = deep / span
+    panel[row, slot, OFI] = ofi / span
+    panel[row, slot, FLOW] = net / volume if volume > 0.0 else 0.0
+    panel[row, slot, SPREAD] = np.log(spread / span) if spread > 0.0 else 0.0
 
 
 @njit(cache=True)
-def close_source(state, group, slot, cell):
+def close_source(past, lived, count, group, slot, panel, row):
     """The frame under way of one source ends: the mean over its books counts; NaN if silent."""
-    count = state.counts[group, slot]
     if count == 0:
-        state.lived[group, slot] = 0
-        cell[:] = np.nan
+        lived[group, slot] = 0
+        for k in range(PANEL_WIDTH):
+            panel[row, slot, k] = np.nan
         return
-    ring = state.past[group, slot]
-    lived = state.lived[group, slot]
-    said = ring[lived % len(ring)]
-    for k in range(FRAME_WIDTH):
-        said[k] /= count
-    close_cell(ring, lived, cell)
-    state.lived[group, slot] = lived + 1
+    at = lived[group, slot] % past.shape[2]
+    if count > 1:
+        for k in range(FRAME_WIDTH):
+            past[group, slot, at, k] /= count
+    close_cell(past, group, slot, lived[group, slot], panel, row)
+    lived[group, slot] += 1
 
 
 @njit(cache=True)
@@ -154,39 +158,46 @@ def collect(state, frames, rows, panel):
     rows: CONSENSUS, panel: (rows, slots, PANEL_WIDTH), one row per group and boundary, groups in
     order. Returns the number of rows.
     """
-    groups = len(state.registered)
+    past, lived, counts = state.past, state.lived, state.counts
+    group_of, slot_of, registered = state.group, state.slot, state.registered
+    groups, slots, length = counts.shape[0], counts.shape[1], past.shape[2]
     count = 0
     at = 0
     while at < len(frames):
-        ts = frames[at]["ts"]
-        state.counts[:] = 0
+        first = frames[at]
+        ts = first["ts"]
         for g in range(groups):
+            for slot in range(slots):
+                counts[g, slot] = 0
             row = rows[count + g]
             row["ts"] = ts
-            row["index"] = frames[at]["index"]
-            row["tape"] = frames[at]["tape"]
+            row["index"] = first["index"]
+            row["tape"] = first["tape"]
             row["group"] = g
             row["flags"] = BAR
         while at < len(frames) and frames[at]["ts"] == ts:
             frame = frames[at]
-            group = state.group[frame["book"]]
-            slot = state.slot[frame["book"]]
+            group = group_of[frame["book"]]
+            slot = slot_of[frame["book"]]
             if frame["flags"] & VALID and frame["mid"] > 0.0 and frame["quote_mark"] > 0.0:
-                if state.counts[group, slot] == 0:
-                    if frame["flags"] & RESET:
-                        state.lived[group, slot] = 0
-                    ring = state.past[group, slot]
-                    ring[state.lived[group, slot] % len(ring)] = 0.0
-                ring = state.past[group, slot]
-                add(frame, ring[state.lived[group, slot] % len(ring)])
-                state.counts[group, slot] += 1
+                if counts[group, slot] == 0 and frame["flags"] & RESET:
+                    lived[group, slot] = 0
+                place = lived[group, slot] % length
+                if counts[group, slot] == 0:
+                    for k in range(FRAME_WIDTH):
+                        past[group, slot, place, k] = 0.0
+                add(frame, past, group, slot, place)
+                counts[group, slot] += 1
                 if not frame["flags"] & BAR:
                     rows[count + group]["flags"] = 0
             at += 1
         for g in range(groups):
-            for slot in range(state.registered[g]):
-                close_source(state, g, slot, panel[count + g, slot])
-            panel[count + g, state.registered[g] :] = np.nan
+            for slot in range(slots):
+                if slot < registered[g]:
+                    close_source(past, lived, counts[g, slot], g, slot, panel, count + g)
+                else:
+                    for k in range(PANEL_WIDTH):
+                        panel[count + g, slot, k] = np.nan
         count += groups
     return count
 

@@ -41,25 +41,24 @@ def median(values, count):
 
 
 @njit(cache=True)
-def group_median(state, group, asset, boundary):
+def group_median(order, books, clock, marks, scratch, group, asset, boundary):
     """Median over sources of the group's mids; each source has one vote, the mean of its books.
 
     asset >= 0: only books quoted in that asset, in its own units. asset < 0: all books whose quote
     asset has a mark, in numeraire units. Returns (median, sources that voted).
     """
-    scratch = state.scratch
     voted = 0
     source = -1
     total = 0.0
     count = 0
-    for k in range(len(state.order)):
-        book = state.books[state.order[k]]
+    for k in range(len(order)):
+        book = books[order[k]]
         if book["group"] != group or not book["member"]:
             continue
-        if not usable(state.clock[0], book, boundary):
+        if not usable(clock, book, boundary):
             continue
         quote = book["quote_asset"]
-        mark = state.marks[quote]
+        mark = marks[quote]
         if (asset >= 0 and quote != asset) or (asset < 0 and mark <= 0.0):
             continue
         if book["source"] != source:
@@ -84,25 +83,30 @@ def group_median(state, group, asset, boundary):
 def update_consensus(state, boundary):
     """Value of each quote asset in the numeraire (mean over groups of the ratio of medians), then
     the consensus of each group: one vote per source."""
-    for asset in range(1, len(state.marks)):
+    # Taken out of the tuple once: each time costs as much as a book's vote.
+    order, books, clock, scratch = state.order, state.books, state.clock[0], state.scratch
+    marks, marked, groups = state.marks, state.marked, state.groups
+    for asset in range(1, len(marks)):
         total = 0.0
         count = 0
-        for group in range(len(state.groups)):
-            ours, a = group_median(state, group, 0, boundary)
-            theirs, b = group_median(state, group, asset, boundary)
-            if a > 0 and b > 0:
+        for group in range(len(groups)):
+            theirs, b = group_median(order, books, clock, marks, scratch, group, asset, boundary)
+            if b == 0:
+                continue
+            ours, a = group_median(order, books, clock, marks, scratch, group, 0, boundary)
+            if a > 0:
                 total += ours / theirs
                 count += 1
         if count > 0:
-            state.marks[asset] = total / count
-            state.marked[asset] = boundary
-        elif boundary - state.marked[asset] > max(EPOCH, state.clock[0]["gap"]):
-            state.marks[asset] = 0.0  # nobody has priced it for too long
-    for group in range(len(state.groups)):
-        value, voted = group_median(state, group, -1, boundary)
-        state.groups[group]["votes"] = voted
+            marks[asset] = total / count
+            marked[asset] = boundary
+        elif boundary - marked[asset] > max(EPOCH, clock["gap"]):
+            marks[asset] = 0.0  # nobody has priced it for too long
+    for group in range(len(groups)):
+        value, voted = group_median(order, books, clock, marks, scratch, group, -1, boundary)
+        groups[group]["votes"] = voted
         if voted > 0:
-            state.groups[group]["consensus"] = value
+            groups[group]["consensus"] = value
 
 
 @njit(cache=True)
@@ -157,11 +161,11 @@ def fill_flow(book, frame):
 
 
 @njit(cache=True)
-def close_frame(state, at, boundary, frame):
-    """Write one book's frame at a boundary and begin its next one."""
-    book = state.books[at]
-    clock = state.clock[0]
-    group = state.groups[book["group"]]
+def close_frame(ladder, clock, book, group, mark, at, boundary, frame):
+    """Write one book's frame at a boundary and begin its next one.
+
+    `at` is the book's number, `mark` that of its quote asset.
+    """
     good = usable(clock, book, boundary)
     flags = VALID if good else 0
     if boundary - book["message_ts"] > clock["silent"]:
@@ -181,12 +185,12 @@ def close_frame(state, at, boundary, frame):
     frame["instrument"] = book["instrument"]
     frame["source"] = book["source"]
     frame["book"] = at
-    fill_book(state.ladders[at], book, frame)
+    fill_book(ladder, book, frame)
     fill_flow(book, frame)
     frame["age"] = (boundary - book["message_ts"]) * 1e-9
     frame["consensus"] = group["consensus"] if group["votes"] > 0 else 0.0
     frame["votes"] = group["votes"]
-    frame["quote_mark"] = state.marks[book["quote_asset"]]
+    frame["quote_mark"] = mark
     value = frame["mid"] * frame["quote_mark"]
     if good and value > 0.0 and group["votes"] > 0:
         frame["deviation_bps"] = (value / group["consensus"] - 1.0) * 1e4
@@ -207,14 +211,16 @@ def close_boundary(state, frames, count):
 
     A book that has never spoken, or not within the gap limit, has none.
     """
-    clock = state.clock[0]
+    ladders_of, clock, books = state.ladders, state.clock[0], state.books
+    groups, marks = state.groups, state.marks
     boundary = clock["boundary"]
     update_consensus(state, boundary)
-    for at in range(len(state.books)):
-        book = state.books[at]
+    for at in range(len(books)):
+        book = books[at]
         if book["made_of"] == BY_NOTHING or boundary - book["message_ts"] > clock["gap"]:
             continue
-        close_frame(state, at, boundary, frames[count])
+        group, mark = groups[book["group"]], marks[book["quote_asset"]]
+        close_frame(ladders_of[at], clock, book, group, mark, at, boundary, frames[count])
         count += 1
     clock["index"] += 1
     clock["boundary"] = boundary + clock["cadence"]

@@ -126,6 +126,25 @@ def go_on(verdict, source, ladder, book, rows, start):
 
 
 @njit(cache=True)
+def share(frames, rows, group_of, groups):
+    """What is known of a group, into the frames of its books.
+
+    Args:
+        frames, rows: whole boundaries, in order. group_of: (books,).
+    """
+    first = 0
+    for i in range(len(frames)):
+        if i > 0 and frames[i]["ts"] != frames[i - 1]["ts"]:
+            first += groups
+        frame, row = frames[i], rows[first + group_of[frames[i]["book"]]]
+        frame["location"] = row["location"]
+        frame["scale"] = row["scale"]
+        frame["gate"] = row["gate"]
+        frame["regime"] = row["regime"]
+        frame["volatility"] = row["volatility"]
+
+
+@njit(cache=True)
 def count_rows(rows: Any, counts: Any, last: Any, gap: int, gaps: Any) -> int:
     """Rows of each source, and the silences between them; how many silences there were.
 

@@ -201,22 +201,27 @@ class Perception:
             books["member"][book] = self.gating.votes(name)
 
     def _finish(self, count: int) -> Perceived:
-        frames = self._buffer[:count].copy()
-        self._buffer[:count] = 0
+        frames = self._handed_on(count)
         rows, panel = self.consensus.observe(frames)
         self.moments.observe(rows)
         self.gating.observe(rows, panel)
         self.volatility.observe(rows)
-        self._share(frames, rows)
-        self._hashes[0].update(frames.tobytes())
-        self._hashes[1].update(rows.tobytes())
+        kernels.share(frames, rows, self._group, len(self.market.groups))
+        self._hashes[0].update(frames.view(np.uint8).data)
+        self._hashes[1].update(rows.view(np.uint8).data)
         if self._columns is None:
             return Perceived(frames, rows)
         return Perceived(frames, rows, self._columns.beside(frames, rows))
 
-    def _share(self, frames: NDArray[Any], rows: NDArray[Any]) -> None:
-        """What is known of a group, into the frames of its books."""
-        boundary = np.cumsum(np.diff(frames["ts"], prepend=frames["ts"][0]) > 0)
-        of = boundary * len(self.market.groups) + self._group[frames["book"]]
-        for column in ("location", "scale", "gate", "regime", "volatility"):
-            frames[column] = rows[column][of]
+    def _handed_on(self, count: int) -> NDArray[Any]:
+        """The frames written so far; the buffer is empty again.
+
+        A buffer that is nearly full is given away, which saves copying and clearing it.
+        """
+        full = self._buffer
+        if count > len(full) // 2:
+            self._buffer = self.market.new_frames(len(full))
+            return full[:count]
+        frames = full[:count].copy()
+        full[:count].view(np.uint8)[:] = 0
+        return frames
