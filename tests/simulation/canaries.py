@@ -136,7 +136,7 @@ def never_follows_up(node: Node, world: World) -> None:
 def remembers_other_runs(node: Node, world: World) -> None:
     """Something that outlives the run gets into an order."""
     executor: Any = node.action.executor
-    executor._shape = msgspec.structs.replace(executor._shape, accept_ns=10**9 + next(_LIVES))
+    executor.shape = msgspec.structs.replace(executor.shape, accept_ns=10**9 + next(_LIVES))
 
 
 CANARIES: dict[str, Callable[[Node, World], None]] = {
