@@ -25,6 +25,11 @@ class VolatilityShape(msgspec.Struct, frozen=True, kw_only=True):
     high: float = 0.50
     extreme: float = 0.60
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """From which NORMAL, HIGH and EXTREME begin."""
+        return min(self.low, self.extreme), min(self.high, self.extreme), self.extreme
+
 
 class Volatility:
     """Fills the rows' columns of analysis; causal, carry in `state`."""

@@ -238,12 +238,11 @@ def action_of(
     flow = OrderFlowShape(half_life=decision.order_flow_halflife_s)
     given = {"trend": trend, "order_flow": flow}  # shapes that come from the settings
     agents = {name: build_agent(name, len(groups), cadence, given.get(name)) for name in AGENTS}
-    bounds = perception.volatility.shape
     shape = OrchestratorShape(
         cap_fraction=SHARE * risk.max_position_size,
         deadband=decision.deadband,
         hold=decision.minimum_hold_s,
-        volatility=(bounds.low, bounds.high, bounds.extreme),
+        volatility=perception.volatility.shape.bounds,
     )
     chosen = None
     if decision.strategy != strategies.RULES:

@@ -99,6 +99,7 @@ def following_of(settings: Settings, **given: Any) -> FollowingShape:
         "half_spread_ppm": venue.half_spread_ppm,
         "participation": venue.bar_participation,
         "leverage": settings.risk.max_leverage,
+        "volatility": assembly.shape_of(settings).volatility.bounds,
     }
     return FollowingShape(**{**values, **given})
 

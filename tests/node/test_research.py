@@ -18,7 +18,7 @@ from seawall.lab.research.performance import max_drawdown
 from seawall.node import assembly, research
 from tests.tapes import bar
 
-BARS = 1_500
+BARS = 2_500
 START = 1_700_000_000 // 3600 * HOUR
 NO_BREAKERS = RiskSettings(
     volatility_threshold=10.0, flash_crash_threshold=0.5, drawdown_threshold=0.5

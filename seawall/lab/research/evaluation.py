@@ -108,7 +108,10 @@ def build(plan: Plan, parameters: Parameters, cadence: int) -> Strategy:
         SettingError: it does not take them.
     """
     kind = kind_named(plan.strategy)
-    return exposing(plan.strategy, kind.build(shape_of(kind, parameters), cadence))
+    given: dict[str, Any] = dict(parameters)
+    if "volatility" in kind.shape.__struct_fields__:
+        given.setdefault("volatility", plan.following.volatility)
+    return exposing(plan.strategy, kind.build(shape_of(kind, given), cadence))
 
 
 def evaluate(

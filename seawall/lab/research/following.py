@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from seawall.analysis import VolatilityShape
 from seawall.core.clock import SECOND
 from seawall.core.errors import SettingError
 from seawall.core.instruments import Kind
@@ -38,6 +39,7 @@ class FollowingShape(msgspec.Struct, frozen=True, kw_only=True):
             opening; 0: at once.
         stop, take: fraction of the entry price at which a position is closed; 0 for never.
         leverage: multiple of equity that a position may grow to before it is cut back.
+        volatility: annualised, from which NORMAL, HIGH and EXTREME begin; for strategies that ask.
     """
 
     capital: float = 100_000.0
@@ -52,6 +54,7 @@ class FollowingShape(msgspec.Struct, frozen=True, kw_only=True):
     stop: float = 0.0
     take: float = 0.0
     leverage: float = 2.0
+    volatility: tuple[float, float, float] = VolatilityShape().bounds
 
     def __post_init__(self) -> None:
         if not (self.capital > 0.0 and 0.0 < self.cap <= 100.0 and 0.0 <= self.deadband <= 1.0):
