@@ -45,7 +45,7 @@ def inputs_of(settings: Settings, feed: str = "") -> dict[str, str]:
     """Name → SHA-256 (hex) of each file's content.
 
     Raises:
-        DataError: one cannot be read.
+        SettingError: there is no such file. DataError: one cannot be read.
     """
     return {name: _hash(name, path) for name, path in files_of(settings, feed).items()}
 
@@ -118,6 +118,8 @@ def _short(digest: str | None) -> str:
 def _hash(name: str, path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise SettingError(f"{name}: there is no such file, {path}; see the settings") from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise DataError(f"{name}: {path} cannot be read: {why}; see the settings") from None

@@ -23,7 +23,7 @@ def test_the_layout_is_fixed() -> None:
         "side",
         "flags",
     )
-    assert [int(kind) for kind in EventKind] == list(range(1, 11))
+    assert [int(kind) for kind in EventKind] == list(range(1, 15))
     assert [int(flag) for flag in EventFlag] == [1, 2, 4, 8, 16, 32, 64]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from seawall.cli.new import strategy
 from seawall.cli.parity import real_lines
-from seawall.core.errors import DataError
+from seawall.core.errors import SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.records import RunStarted
@@ -119,7 +119,7 @@ def test_changed_and_missing_funding_rates_are_named(kept: Path, tmp_path: Path)
     table.unlink()
     (line,) = changed_inputs(noted, mine, "")
     assert line.endswith("there is no such file any more")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(SettingError, match="no such file"):
         inputs_of(mine)
 
 
