@@ -21,6 +21,7 @@ from seawall.ingestion.tape import Tape, open_tape, write_tape
 
 BID, ASK = 60_000_00, 60_000_10  # ticks of 0.01
 BEGIN = 1_700_000_000 * SECOND
+DEADLINE = 300.0  # seconds: of who waits for what must come, on however busy a machine
 ALICE = ApiKey(account="alice", key="a" * 64, secret="alice-secret-alice-secret")
 BOB = ApiKey(account="bob", key="b" * 64, secret="bob-secret-bob-secret-bob")
 READER = ApiKey(account="alice", key="r" * 64, secret="reader-secret-1234", permissions=("read",))
@@ -80,7 +81,7 @@ def tape_of(folder: Path, *given: Row) -> Tape:
 
 
 class Practice:
-    """A server in a thread."""
+    """A server in a thread; without rate limits unless `terms` has them."""
 
     def __init__(
         self,
@@ -97,10 +98,12 @@ class Practice:
         self._opened = threading.Event()
         self._failed: list[BaseException] = []
         self._thread = threading.Thread(
-            target=self._run, args=(folder, tape, speed, terms or Terms(), skip), name="practice"
+            target=self._run,
+            args=(folder, tape, speed, terms or Terms().unlimited(), skip),
+            name="practice",
         )
         self._thread.start()
-        assert self._opened.wait(300)  # kernels may have to be compiled
+        assert self._opened.wait(DEADLINE)  # kernels may have to be compiled
         if self._failed:
             raise self._failed[0]
 
@@ -134,12 +137,12 @@ class Practice:
         async def doing() -> Any:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(doing(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(doing(), self.loop).result(DEADLINE)
 
     def close(self) -> None:
         if self._thread.is_alive() and not self._failed:
             self.loop.call_soon_threadsafe(self.server.stop)
-        self._thread.join(20)
+        self._thread.join(DEADLINE)
         assert not self._failed, self._failed
 
 
@@ -179,6 +182,7 @@ def client(kind: Any, port: int, key: ApiKey | None = ALICE, **options: Any) -> 
     config: dict[str, Any] = {
         "options": {"fetchMarkets": {"types": ["spot", "linear"]}, **options},
         "enableRateLimit": False,
+        "timeout": int(DEADLINE * 1_000),
     }
     if key is not None:
         config |= {"apiKey": key.key, "secret": key.secret}

@@ -24,16 +24,16 @@ class Story:
         self.events: list[tuple[str, Event]] = []
         self._folder, self._terms = folder / "state", terms
         self._open()
+        self.pass_time(0.1)
 
     def _open(self) -> None:
         self.exchange = Exchange(self._folder, NAMES, self.clock, self._terms, self.tape)
         self.exchange.heard = lambda account, _, events: self.events.extend(
             (account.name, event) for event in events
         )
-        self.pass_time(0.1)
 
     def restart(self) -> None:
-        """As after kill -9: nothing but the files is left."""
+        """As after kill -9: nothing but the files is left. No time passes."""
         for account in self.exchange.accounts.values():
             account.close()
         self._open()

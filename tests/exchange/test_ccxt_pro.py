@@ -9,10 +9,18 @@ import pytest
 
 from seawall.core.events import EventKind, Side
 from seawall.exchange.listing import Market
-from tests.exchange.practice import ASK, BID, Practice, book, client, practice, tape_of
+from tests.exchange.practice import (
+    ASK,
+    BID,
+    DEADLINE,
+    Practice,
+    book,
+    client,
+    practice,
+    tape_of,
+)
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
-PATIENCE = 90.0
 MOVES = [
     row
     for k in range(1, 600)
@@ -49,7 +57,7 @@ def run(server: Practice, story: Callable[[Any], Awaitable[None]], **options: An
         made = client(ccxt.pro.binance, server.port, **options)
         try:
             await made.load_markets()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(DEADLINE):
                 await story(made)
         finally:
             await made.close()

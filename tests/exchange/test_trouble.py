@@ -28,7 +28,7 @@ from seawall.exchange.limits import PATIENCE, Limits
 from seawall.exchange.listing import Market
 from seawall.exchange.refusals import RefusalError
 from seawall.exchange.terms import Terms
-from tests.exchange.practice import RING, Practice, book, client, practice, tape_of
+from tests.exchange.practice import DEADLINE, RING, Practice, book, client, practice, tape_of
 
 SPOT = "BTC/USDT"
 
@@ -190,7 +190,7 @@ def test_user_events_come_twice_or_in_another_order(server: Practice) -> None:
                 await trader.cancel_order(order["id"], SPOT)
                 heard = []
                 while len(heard) < (8 if rule.startswith("duplicate") else 4):
-                    event = (await socket.receive_json(timeout=10))["event"]
+                    event = (await socket.receive_json(timeout=DEADLINE))["event"]
                     heard.append((event.get("i", 0), event.get("x", event["e"])))
                 return heard
         finally:
@@ -263,9 +263,9 @@ def test_a_listen_key_ends_after_its_hour(server: Practice) -> None:
                 ):
                     await asyncio.sleep(0)
                 server.do(lambda: server.server.doors.listen_keys.update({key: 0}))
-                event = await socket.receive_json(timeout=10)
+                event = await socket.receive_json(timeout=DEADLINE)
                 assert (event["e"], event["listenKey"]) == ("listenKeyExpired", key)
-                assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+                assert (await socket.receive(timeout=DEADLINE)).type is aiohttp.WSMsgType.CLOSE
             with pytest.raises(ccxt.AuthenticationError, match="-1125"):
                 await trader.fapiPrivatePutListenKey()
             assert (await trader.fapiPrivatePostListenKey())["listenKey"] == key

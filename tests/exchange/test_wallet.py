@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from seawall.core.clock import MILLISECOND
@@ -166,8 +166,16 @@ WISHES = st.lists(
 )
 
 
+LIMIT, STOP, WAIT = (
+    ("alice", "place", "BUY", 1, 0),
+    ("alice", "stop", "SELL", 1, -201),
+    ("alice", "wait", "BUY", 1, 0),
+)
+
+
 @settings(max_examples=8, deadline=None)
 @given(wishes=WISHES)
+@example(wishes=[LIMIT] * 9 + [STOP] + [WAIT] * 4)  # its trade comes just after the last start
 def test_a_restart_at_any_point_finds_what_was_there(
     tmp_path_factory: pytest.TempPathFactory, wishes: list[tuple[str, str, str, int, int]]
 ) -> None:
@@ -181,8 +189,28 @@ def test_a_restart_at_any_point_finds_what_was_there(
             before = _state(story)
             story.restart()
             assert _state(story) == before
+            story.pass_time(0.1)  # the market goes on, and may do something to what was found
     finally:
         story.close()
+
+
+def test_a_stop_that_a_start_finds_is_triggered_once_by_the_next_trade(falling: Story) -> None:
+    falling.place("alice", "BUY", 100, market=USDM)
+    stop = falling.place("alice", "SELL", 100, kind="STOP_MARKET", stop=BID - 201, market=USDM)
+    falling.pass_time(3.05)  # at 3.15 of the tape; the trade at BID - 300 is at 3.20
+    falling.restart()
+    wallet = falling.account("alice").usdm
+    assert wallet.records[stop.number].waits
+    falling.restart()  # again, with nothing between
+    falling.pass_time(1)
+    wallet = falling.account("alice").usdm
+    again = wallet.records[stop.number]
+    assert (again.status, [each.fill.price for each in again.fills]) == ("FILLED", [BID - 300])
+    assert wallet.position(wallet.listed["BTCUSDT"]).lots == 0
+    falling.pass_time(2)
+    falling.restart()
+    wallet = falling.account("alice").usdm
+    assert [each.number for each in wallet.executions] == [1, stop.number]
 
 
 def _do(story: Story, name: str, what: str, side: str, lots: int, offset: int) -> None:
