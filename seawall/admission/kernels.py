@@ -20,7 +20,7 @@ DUPLICATE, GAP, MALFORMED, CROSSED, PRICE_BAND = range(8, 13)
 UNSIGNED, FORGED, REPLAYED, REORDERED = range(13, 17)
 REASONS = 17
 
-SETTLING = 10_000_000_000  # ns in which a new source's least delay is still being found
+SETTLING = 10_000_000_000  # ns in which a new source's least delay is still being found, or lost
 DRIFT_PPM = 100  # a clock may run this much faster than ours before its rows look late
 PRICE_LIMIT = 1 << 40  # ticks; beyond any price that a tape may hold
 SIZE_LIMIT = 1 << 61  # lots
@@ -38,6 +38,10 @@ SOURCE = np.dtype(
         ("admitted", "<i8"),
         ("last_ts", "<i8"),
         ("seen", "<i8"),  # when the envelope began, 0 while there is none
+        ("found", "<i8"),  # when it was last found, or fell by more than a clock step
+        ("met", "<i8"),  # when a message was last within a clock step of it
+        ("parted", "<i8"),  # the first message since then that was not, 0 if none
+        ("least", "<i8"),  # least delay since `parted`, ns
         ("marks", "<i8"),  # what its rows must carry: IS_SIGNED where it signs, else 0
     ]
 )
@@ -127,25 +131,57 @@ def spend(limits, source, recv_ts):
 
 
 @njit(cache=True)
+def settle(limits, source, recv_ts, delay, envelope):
+    """The envelope, found anew where it was a clock's passing error and not the source's delay.
+
+    A clock that was ahead for a moment while the envelope was being found, or just as the node
+    started, leaves one that no honest message comes near again: all would be stale for hours, as
+    an envelope rises by DRIFT_PPM alone. So one that has not held good for an epoch is given up as
+    soon as every message of SETTLING has stayed above it. One that has held good is kept: of a
+    source that is known so well such messages are late.
+    """
+    if delay - envelope <= limits["clock_step_ns"]:
+        source["met"] = recv_ts
+        source["parted"] = 0
+        return envelope
+    if source["met"] - source["found"] >= limits["epoch_ns"]:
+        return envelope
+    if source["parted"] == 0:
+        source["parted"] = recv_ts
+        source["least"] = delay
+    source["least"] = min(source["least"], delay)
+    if recv_ts - source["parted"] < SETTLING:
+        return envelope
+    source["seen"] = recv_ts  # if it was lateness after all, the next ones may fall at once
+    source["found"] = recv_ts
+    source["met"] = recv_ts
+    source["parted"] = 0
+    return source["least"]
+
+
+@njit(cache=True)
 def check_clock(limits, source, recv_ts, exch_ts):
     """Hold a message's exchange time against the source's lower envelope of delays."""
     delay = recv_ts - exch_ts
     if source["seen"] == 0:
         source["seen"] = recv_ts
+        source["found"] = recv_ts
         source["envelope"] = delay
         source["envelope_ts"] = recv_ts
     elapsed = recv_ts - source["envelope_ts"]
     source["envelope_ts"] = recv_ts
     envelope = source["envelope"]
     young = recv_ts - source["seen"] < SETTLING  # its first messages may have come late
-    if delay < envelope - limits["clock_step_ns"] and not young:  # its clock has jumped ahead
+    if delay < envelope - limits["clock_step_ns"]:  # its clock has jumped ahead
         if source["stepped_at"] == 0:
             source["stepped_at"] = recv_ts
-        if recv_ts - source["stepped_at"] < limits["epoch_ns"]:
+        if recv_ts - source["stepped_at"] < limits["epoch_ns"] and not young:
             return CLOCK_STEP
         envelope = delay  # it has stayed there for an epoch: that is its clock now
+        source["found"] = recv_ts
     source["stepped_at"] = 0
     envelope = min(delay, envelope + elapsed * DRIFT_PPM // 1_000_000)
+    envelope = settle(limits, source, recv_ts, delay, envelope)
     source["envelope"] = envelope
     source["extra"] = delay - envelope
     return STALE if delay - envelope > limits["stale_ns"] else ADMITTED

@@ -280,7 +280,8 @@ class World:
             raise ViolationError("liveness", f"orders are still in doubt: {', '.join(doubts)}")
         if node.action.executor.behind or node.action.executor.unreachable:
             raise ViolationError("liveness", f"out of touch: {node.action.blocks()}")
-        unexplained = [r for r in node.action.reasons if not r.startswith("breaker")]
+        known = ("breaker", "unknown measure") if self._unpriced(node) else ("breaker",)
+        unexplained = [r for r in node.action.reasons if not r.startswith(known)]
         if unexplained and not shadow.latches:
             raise ViolationError("liveness", f"no trading: {'; '.join(unexplained)}")
         self._settled_markets(node)
@@ -291,6 +292,12 @@ class World:
             raise ViolationError("liveness", "a second reconciliation finds something again")
         if missing := self.exchange.engine.movements(shadow.sequence):
             raise ViolationError("liveness", f"not booked: {missing[0]}")
+
+    def _unpriced(self, node: Node) -> bool:
+        """No source votes on some asset: then nobody can know what the account is worth."""
+        instruments, votes = self.catalog.instruments, node.perception.gating.votes
+        voted = {each.consensus_group for each in instruments if votes(each.venue)}
+        return any(each.consensus_group not in voted for each in instruments)
 
     def _settled_markets(self, node: Node) -> None:
         """Every market that is traded can be traded, or its source is barred."""

@@ -602,3 +602,31 @@ def test_a_late_first_message_does_not_lock_its_source_out() -> None:
     one = admission(clock_step_ns=250 * MILLISECOND)
     messages = [sent(at(0), 900 * MILLISECOND, 1), sent(at(1), 10 * MILLISECOND, 2)]
     assert reasons_of(one, *messages) == [Reason.ADMITTED] * 2
+
+
+@pytest.mark.parametrize("ahead", [(0, 0.5, 1), (4, 4.5), (9.9,)])
+def test_a_clock_that_was_ahead_while_its_source_began_locks_it_out_for_a_moment_only(
+    ahead: tuple[float, ...],
+) -> None:
+    """Its true delays are stale until they have been all there is for 10 s, and then believed."""
+    one = admission(stale_ns=5 * SECOND)
+    times = sorted({*ahead, *range(21)})
+    messages = [
+        sent(at(each), (-6_000 if each in ahead else 10 + i % 5) * MILLISECOND, i)
+        for i, each in enumerate(times, start=1)
+    ]
+    found = dict(zip(times, reasons_of(one, *messages), strict=True))
+    back = next(each for each in times if each > ahead[-1])
+    stale = {each for each, reason in found.items() if reason is Reason.STALE}
+    assert stale == {each for each in times if back <= each < back + 10}
+    assert set(found.values()) == {Reason.ADMITTED, Reason.STALE}
+    assert reasons_of(one, sent(at(21), 5_100 * MILLISECOND, 99)) == [Reason.STALE]
+
+
+def test_a_source_whose_delay_is_well_known_stays_stale_while_it_is_late() -> None:
+    one = admission(stale_ns=5 * SECOND)
+    well = [sent(at(i), 10 * MILLISECOND, i) for i in range(1, 63)]
+    late = [sent(at(i), 6_000 * MILLISECOND, i) for i in range(63, 200)]
+    assert set(reasons_of(one, *well)) == {Reason.ADMITTED}
+    assert set(reasons_of(one, *late)) == {Reason.STALE}
+    assert reasons_of(one, sent(at(200), 10 * MILLISECOND, 200)) == [Reason.ADMITTED]

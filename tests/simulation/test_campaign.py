@@ -7,7 +7,7 @@ import pytest
 from seawall.simulation.campaign import checked, faults_of, lived, replay
 from seawall.simulation.faults import KINDS
 
-FEW = 16
+FEW = 30  # the rarest kinds first happen in seeds 24 (ack_hidden) and 29 (torn_snapshot)
 
 
 def test_seeds_pass_and_every_fault_happens() -> None:
@@ -17,7 +17,7 @@ def test_seeds_pass_and_every_fault_happens() -> None:
         assert not found.check, f"{found.check}: {found.text}\n{replay(seed, 'all')}"
         assert found.journal
         struck.update(found.struck)
-    assert set(struck) >= set(KINDS) - {"release", "liquidation", "torn_snapshot", "funding"}
+    assert set(struck) >= set(KINDS)
 
 
 def test_the_same_seed_gives_the_same_journal() -> None:
