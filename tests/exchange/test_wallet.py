@@ -130,6 +130,7 @@ def _shown(record: Record) -> Any:
     return (
         record.wish,
         record.status,
+        record.waits,
         record.filled,
         record.value,
         record.placed,
