@@ -59,17 +59,17 @@ class Recorded:
         self._blocks: Iterator[Raw] = tape.blocks()
         self._rest: Raw = Raw(empty(0))
         self._last = 0  # ns UTC of the last row that was read
-        self._fill()
+        self._fill(after)
         if not len(self._rest):
             raise DataError("the tape is empty; import data into it")
         self._first = int(self._rest["recv_ts"][0]) - lap
         self.position = after if after >= 0 else self._first + skip - 1
-        while int(self._rest["recv_ts"][0]) <= self.position and self.lap == lap:
+        while len(self._rest) and self._rest["recv_ts"][0] <= self.position and self.lap == lap:
             self.past.append(self._cut(self.position))
-            self._fill()
+            self._fill(self.position)
 
-    def _fill(self) -> None:
-        """Have rows to give."""
+    def _fill(self, position: int) -> None:
+        """Have rows to give; a new lap only once it has begun: who starts before needs the last."""
         while not len(self._rest):
             block = next(self._blocks, None)
             if block is not None and len(block):
@@ -78,7 +78,10 @@ class Recorded:
                 rows["exch_ts"] += self.lap
                 self._rest, self._last = Raw(rows), int(rows["recv_ts"][-1])
             elif block is None and self._last:
-                self.lap += self._last - self._first - self.lap + LAP_GAP
+                lap = self._last - self._first + LAP_GAP
+                if self._first + lap > position:
+                    return
+                self.lap = lap
                 self._blocks = self._tape.blocks()
             elif block is None:
                 return
@@ -92,7 +95,7 @@ class Recorded:
         """See Tapelike; rows of one message have one receive time, so none is torn."""
         parts: list[NDArray[Any]] = []
         while True:
-            self._fill()
+            self._fill(position)
             rows = self._cut(position)
             if not len(rows):
                 break

@@ -83,3 +83,14 @@ def test_an_empty_tape_is_refused(tmp_path: Path) -> None:
     write_tape(tmp_path / "tape", CATALOG, empty(0))
     with pytest.raises(DataError, match="empty"):
         Recorded(open_tape(tmp_path / "tape"), -1)
+
+
+def test_a_start_between_two_laps_has_the_rows_of_the_last(tape: Tape) -> None:
+    clock = TapeClock(NOW)
+    recorded = Recorded(tape, -1)
+    pace = Pace(recorded, clock, recorded.position, 4.0)
+    for seconds in (5.2, 5.9):  # of the tape: into one gap, and into the next
+        clock.wait(clock.now() + int(seconds / 4 * SECOND))
+        pace.read()
+        again = Recorded(tape, pace.position, lap=pace.lap)
+        assert sum(map(len, again.past)) == len(TRADES)
