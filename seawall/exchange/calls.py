@@ -169,3 +169,8 @@ _INVALID = {
     -1117: "Invalid side.",
     -1136: "Invalid newOrderRespType.",
 }
+
+
+def by_symbol(one: int, every: int) -> Callable[[Call], int]:
+    """The weight of a call that names a symbol, and of one that asks for all."""
+    return lambda call: one if call.params.get("symbol") else every

@@ -1,10 +1,8 @@
 """Spot: orders, account and trades over REST and the WebSocket API."""
 
-from typing import Any
-
 from seawall.exchange import answers, refusals, trading
 from seawall.exchange.answers import Json
-from seawall.exchange.calls import Call, Endpoint, Security
+from seawall.exchange.calls import Call, Endpoint, Security, by_symbol
 from seawall.exchange.listing import Listing, Market, decimal_text, number
 from seawall.exchange.orders import TYPES, Record, Wish
 
@@ -346,10 +344,6 @@ def _withdraw(call: Call) -> Json:
     raise refusals.unsupported("Nothing can be withdrawn from the practice exchange.")
 
 
-def _by_symbol(one: int, every: int) -> Any:
-    return lambda call: one if call.params.get("symbol") else every
-
-
 def endpoints() -> dict[tuple[str, str], Endpoint]:
     """(method, path) → what answers."""
     spot, read, trade = Market.SPOT, Security.READ, Security.TRADE
@@ -360,7 +354,7 @@ def endpoints() -> dict[tuple[str, str], Endpoint]:
         ("GET", f"{base}/order"): Endpoint(_query, spot, read, 4),
         ("DELETE", f"{base}/order"): Endpoint(_cancel, spot, trade),
         ("POST", f"{base}/order/cancelReplace"): Endpoint(_cancel_replace, spot, trade, 1, 1),
-        ("GET", f"{base}/openOrders"): Endpoint(_open_orders, spot, read, _by_symbol(6, 80)),
+        ("GET", f"{base}/openOrders"): Endpoint(_open_orders, spot, read, by_symbol(6, 80)),
         ("DELETE", f"{base}/openOrders"): Endpoint(_cancel_all, spot, trade),
         ("GET", f"{base}/allOrders"): Endpoint(_all_orders, spot, read, 20),
         ("GET", f"{base}/myTrades"): Endpoint(_my_trades, spot, read, 20),

@@ -8,7 +8,7 @@ import msgspec
 from seawall.core.clock import MILLISECOND
 from seawall.exchange import answers, refusals, trading, usdm_account
 from seawall.exchange.answers import Json
-from seawall.exchange.calls import Call, Endpoint, Security
+from seawall.exchange.calls import Call, Endpoint, Security, by_symbol
 from seawall.exchange.listing import Listing, Market, number
 from seawall.exchange.orders import FUTURES_TYPES, Record, Wish
 
@@ -422,10 +422,6 @@ def _forced(call: Call) -> list[Json]:
     return rows[-call.most(50, 100) :]
 
 
-def _by_symbol(one: int, every: int) -> Any:
-    return lambda call: one if call.params.get("symbol") else every
-
-
 def endpoints() -> dict[tuple[str, str], Endpoint]:
     """(method, path) → what answers."""
     usdm, read, trade = Market.USDM, Security.READ, Security.TRADE
@@ -442,14 +438,14 @@ def endpoints() -> dict[tuple[str, str], Endpoint]:
         ("DELETE", f"{base}/allOpenOrders"): Endpoint(_cancel_all, usdm, trade),
         ("POST", f"{base}/countdownCancelAll"): Endpoint(_countdown, usdm, trade, 10),
         ("GET", f"{base}/openOrder"): Endpoint(_query_open, usdm, read),
-        ("GET", f"{base}/openOrders"): Endpoint(_open_orders, usdm, read, _by_symbol(1, 40)),
+        ("GET", f"{base}/openOrders"): Endpoint(_open_orders, usdm, read, by_symbol(1, 40)),
         ("GET", f"{base}/allOrders"): Endpoint(_all_orders, usdm, read, 5),
         ("GET", f"{base}/userTrades"): Endpoint(_user_trades, usdm, read, 5),
-        ("GET", f"{base}/forceOrders"): Endpoint(_forced, usdm, read, _by_symbol(20, 50)),
+        ("GET", f"{base}/forceOrders"): Endpoint(_forced, usdm, read, by_symbol(20, 50)),
         ("POST", f"{base}/algoOrder"): Endpoint(_new_algo, usdm, trade, 0, 1),
         ("DELETE", f"{base}/algoOrder"): Endpoint(_cancel_algo, usdm, trade),
         ("GET", f"{base}/algoOrder"): Endpoint(_query_algo, usdm, read),
-        ("GET", f"{base}/openAlgoOrders"): Endpoint(_open_algos, usdm, read, _by_symbol(1, 40)),
+        ("GET", f"{base}/openAlgoOrders"): Endpoint(_open_algos, usdm, read, by_symbol(1, 40)),
         ("GET", f"{base}/allAlgoOrders"): Endpoint(_all_algos, usdm, read, 5),
         ("DELETE", f"{base}/algoOpenOrders"): Endpoint(_cancel_algos, usdm, trade),
         **usdm_account.endpoints(),
