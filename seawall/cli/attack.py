@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seawall.cli import campaign
+from seawall.cli import campaign, options
 from seawall.cli.console import progress, settings_of
 from seawall.core.errors import DataError, SettingError
 
@@ -91,19 +91,8 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other parameter of the type."),
 ]
-SeedOption = Annotated[
-    str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
-]
-CadenceOption = Annotated[
-    str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
-]
 NoTradingOption = Annotated[
     bool, typer.Option("--no-trading", help="Compare the estimates alone; faster.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
 ]
 
 
@@ -123,11 +112,11 @@ def simulate(
         typer.Option(metavar="FOLDER", help="Write the attacked tape here; measure nothing."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
-    seed: SeedOption = None,
-    cadence_ms: CadenceOption = None,
+    seed: options.Seed = None,
+    cadence_ms: options.Cadence = None,
     no_trading: NoTradingOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Attack a market: write it as a tape (--out), or say what came of the attack."""
     words = _words(sources, start, duration, intensity, offset, samples, parameters)
@@ -165,11 +154,11 @@ def measure_impact(
     offset: OffsetOption = None,
     samples: SamplesOption = None,
     parameters: SetOption = None,
-    seed: SeedOption = None,
-    cadence_ms: CadenceOption = None,
+    seed: options.Seed = None,
+    cadence_ms: options.Cadence = None,
     no_trading: NoTradingOption = False,
-    json: JsonOption = False,
-    config: ConfigOption = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Run a market twice, with and without an attack, and compare."""
     words = _words(sources, start, duration, intensity, offset, samples, parameters)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli import report as tearsheet
 from seawall.cli.console import (
     moment,
@@ -56,18 +57,8 @@ settings and seed give the same journal, byte for byte.
 
 def backtest(
     tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A recorded tape.")],
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A strategy, or the path of its file (default: rules); again for several on one "
-            'account, each as "NAME share=0.5 fast=10".',
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; again for more."),
-    ] = None,
+    strategy: options.Strategies = None,
+    param: options.Parameters = None,
     symbol: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Instrument to trade; again for more."),
@@ -87,25 +78,10 @@ def backtest(
         str, typer.Option(metavar="TIME", help="Trade from here on, such as 2024-08-08T12:00.")
     ] = "",
     end: Annotated[str, typer.Option(metavar="TIME", help="Up to here, UTC.")] = "",
-    capital: Annotated[
-        str | None, typer.Option(metavar="AMOUNT", help="Money at the start (default: 100000).")
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            "--risk-profile",
-            metavar="NAME",
-            help="conservative, balanced or aggressive (default: balanced).",
-        ),
-    ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
-    ] = None,
-    cadence_ms: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Milliseconds per frame (default: 1000)."),
-    ] = None,
+    capital: options.Capital = None,
+    profile: options.Profile = None,
+    seed: options.Seed = None,
+    cadence_ms: options.Cadence = None,
     numeraire: Annotated[
         str | None,
         typer.Option(metavar="ASSET", help="What money is shown in (default: from the tape)."),
@@ -120,11 +96,8 @@ def backtest(
         bool,
         typer.Option("--check-lookahead", help="Only try whether the strategy sees the future."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Run a recorded tape through the whole node, as fast as it goes."""
     settings = settings_of(

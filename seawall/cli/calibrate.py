@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import moment, progress, secrets_of, settings_of
 from seawall.core.errors import DataError, StoreError
 
@@ -75,7 +76,7 @@ def venue(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the terms to this file, as TOML.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Fit fees, latencies and the queue model of a run's exchange from its own fills."""
     from seawall.lab import venue_fit
@@ -104,9 +105,7 @@ def venue(
 def micro_price(
     tape: Annotated[Path, typer.Argument(metavar="TAPE", help="A tape from before its use.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the fit to this file, as TOML.")],
-    cadence_ms: Annotated[
-        str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
-    ] = None,
+    cadence_ms: options.Cadence = None,
     data_dir: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Data folder (default: seawall-data).")
     ] = None,
@@ -142,7 +141,7 @@ def slippage(
     ],
     tape: Annotated[Path, typer.Option(metavar="TAPE", help="The tape of the run.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Write the model to this file.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Fit the slippage model to a run's own fills."""
     from seawall.execution.slippage import Footprint
@@ -225,21 +224,14 @@ def reference(
     until: Annotated[
         str, typer.Option("--until", metavar="TIME", help="Leave out what comes from then on.")
     ] = "",
-    cadence_ms: Annotated[
-        str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
-    ] = None,
+    cadence_ms: options.Cadence = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Whose key signs it (default: seawall-data)."),
     ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    seed: options.Seed = None,
+    config: options.Config = None,
+    json: options.Json = False,
 ) -> None:
     """Fit the trusted reference of each group on a recorded tape, and sign it."""
     settings = settings_of(

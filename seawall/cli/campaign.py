@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import progress, settings_of
 from seawall.core.errors import DataError, SettingError, StoreError
 
@@ -56,7 +57,7 @@ def campaign(
     ] = False,
     grid_only: Annotated[bool, typer.Option("--grid-only", help="The grid alone.")] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Of all random draws.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Attack the robust core in every known way, and hold what comes of it to its certificate."""
     from seawall.lab import campaign as lab

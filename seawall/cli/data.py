@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import moment, progress
 from seawall.core.clock import SECOND
 from seawall.core.errors import DataError, SettingError
@@ -145,7 +146,7 @@ def import_(
         ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Turn recorded market data into a tape: exact, checked, written whole or not at all."""
     from seawall.ingestion import bars, binance, mapping, orders, tables
@@ -303,7 +304,7 @@ def merge(
         str, typer.Option("--until", metavar="TIME", help="Leave out what comes from then on.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Put the sources of several tapes onto one, so that they are held against each other."""
     from seawall.ingestion import merging, tables
@@ -351,7 +352,7 @@ def replicate(
         str, typer.Option(metavar="NAME,...", help="Which instruments (default: all).")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a tape at FOLDER.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Tell a recorded market again by several sources, each with delays, gaps and noise."""
     from seawall.ingestion.tape import check_target, open_tape, write_blocks
@@ -413,7 +414,7 @@ def _show_replicas(
 @app.command(epilog=INSPECT_EXAMPLES)
 def inspect(
     tape: Annotated[Path, typer.Argument(metavar="FOLDER", help="A tape.")],
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Say what is on a tape and how sound it is."""
     from seawall.ingestion import inspection

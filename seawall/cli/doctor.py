@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 import seawall
+from seawall.cli import options
 from seawall.cli.console import moment, settings_of
 from seawall.core.clock import SECOND, SystemClock
 from seawall.core.errors import SeawallError, SettingError
@@ -61,11 +62,8 @@ class Check(NamedTuple):
 
 def doctor(
     compile_: Annotated[bool, typer.Option("--compile", help="Compile all kernels first.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Check this machine: what is missing, and what to do about it."""
     if compile_:

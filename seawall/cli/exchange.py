@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import secrets_of, settings_of
 from seawall.core.errors import SettingError
 
@@ -91,10 +92,7 @@ def exchange(
         typer.Option(metavar="RULE", help="Something that goes wrong; again for more."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of market and faults.")] = 0,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
+    config: options.Config = None,
 ) -> None:
     """Run a practice exchange that speaks Binance's spot and USD-M protocol."""
     from seawall.exchange.faults import Faults, fault_of

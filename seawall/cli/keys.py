@@ -2,11 +2,11 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import secrets_of, settings_of
 from seawall.core.errors import SettingError
 
@@ -37,10 +37,6 @@ app = typer.Typer(
 Account = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="A name, usually the exchange's: binance.")
 ]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(metavar="FOLDER", help="Where keys are kept (default: seawall-data)."),
-]
 
 
 @app.command(epilog=EXAMPLES)
@@ -49,7 +45,7 @@ def add(
     password: Annotated[
         bool, typer.Option("--password", help="The exchange's keys also have a password.")
     ] = False,
-    data_dir: DataDir = None,
+    data_dir: options.Keys = None,
 ) -> None:
     """Keep the API key of an account."""
     settings = settings_of(None, {"data_dir": data_dir})
@@ -66,7 +62,7 @@ def add(
 
 
 @app.command(name="list", epilog=EXAMPLES)
-def list_(data_dir: DataDir = None) -> None:
+def list_(data_dir: options.Keys = None) -> None:
     """Names of what is kept; never what it is."""
     names = opened(settings_of(None, {"data_dir": data_dir})).names()
     for name in names:
@@ -76,7 +72,7 @@ def list_(data_dir: DataDir = None) -> None:
 
 
 @app.command(epilog=EXAMPLES)
-def remove(account: Account, data_dir: DataDir = None) -> None:
+def remove(account: Account, data_dir: options.Keys = None) -> None:
     """Forget the API key of an account."""
     store = opened(settings_of(None, {"data_dir": data_dir}))
     found = [name for name in store.names() if name in {f"{account}-{part}" for part in PARTS}]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import moment, money, progress, settings_of, signed
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def parity(
         bool,
         typer.Option("--trust-strategy", help="Run the strategy's own file that the run used."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Replay a recorded run: must be identical with the real answers."""
     from seawall.node.parity import Recorded, verify

@@ -2,10 +2,10 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import settings_of
 
 EXAMPLES = """\b
@@ -20,15 +20,9 @@ It leaves with 1 if a look says stop; a live run looks first by itself.
 
 
 def preflight(
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where keys are kept (default: seawall-data)."),
-    ] = None,
+    json: options.Json = False,
+    config: options.Config = None,
+    data_dir: options.Keys = None,
 ) -> None:
     """Look at the account that a live run would trade."""
     from seawall.cli.keys import trading_secrets

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import moment, secrets_of, settings_of
 from seawall.core.clock import MILLISECOND
 from seawall.core.errors import DataError, FeedError, SettingError
@@ -33,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 Url = Annotated[str, typer.Option(metavar="URL", help=f"Where the node answers (default: {URL}).")]
-Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 JournalFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Read this journal instead of asking a node.")
 ]
@@ -44,7 +44,7 @@ DataDir = Annotated[
 
 
 @app.command(epilog=EXAMPLES)
-def certificate(url: Url = URL, journal: JournalFile = None, json: Json = False) -> None:
+def certificate(url: Url = URL, journal: JournalFile = None, json: options.Json = False) -> None:
     """How far an attacker can have moved each model."""
     answer = _certificates(journal) if journal is not None else _get(url, "certificate")
     if json:
@@ -68,7 +68,7 @@ def certificate(url: Url = URL, journal: JournalFile = None, json: Json = False)
 
 
 @app.command(epilog=EXAMPLES)
-def suspicious(url: Url = URL, json: Json = False) -> None:
+def suspicious(url: Url = URL, json: options.Json = False) -> None:
     """The sources that something speaks against, the most suspicious first."""
     answer = _get(url, "suspicious")
     if json:
@@ -95,7 +95,7 @@ def suspicious(url: Url = URL, json: Json = False) -> None:
 
 
 @app.command(epilog=EXAMPLES)
-def influences(url: Url = URL, json: Json = False) -> None:
+def influences(url: Url = URL, json: options.Json = False) -> None:
     """Who moved the sample that the models learn from, in the last review."""
     answer = _fetch(url, "/api/monitoring/top-influences")
     if json:
@@ -110,7 +110,7 @@ def influences(url: Url = URL, json: Json = False) -> None:
 
 
 @app.command(epilog=EXAMPLES)
-def log(url: Url = URL, journal: JournalFile = None, json: Json = False) -> None:
+def log(url: Url = URL, journal: JournalFile = None, json: options.Json = False) -> None:
     """What changed the models, or why nothing did, the newest first."""
     if journal is not None:
         answer = _journaled(journal)["lists"]
@@ -135,7 +135,7 @@ def ban(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Whom to ban.")],
     url: Url = URL,
     data_dir: DataDir = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Ban sources until told otherwise; the node journals who said so."""
     command(url, "/api/provenance/ban", {"sources": sources}, data_dir, json)
@@ -146,7 +146,7 @@ def unban(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Whom to let in.")],
     url: Url = URL,
     data_dir: DataDir = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Let sources in again, on probation: judged, and without a vote at first."""
     command(url, "/api/provenance/unban", {"sources": sources}, data_dir, json)

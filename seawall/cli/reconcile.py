@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from seawall.cli.provenance import URL, DataDir, Json, Url, command
+from seawall.cli import options
+from seawall.cli.provenance import URL, DataDir, Url, command
 
 EXAMPLES = """\b
 Examples:
@@ -23,7 +24,7 @@ def reconcile(
     ] = False,
     url: Url = URL,
     data_dir: DataDir = None,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Let a running node compare its books with the venue; it says what it found."""
     path = "/api/account/adopt" if adopt else "/api/account/reconcile"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import progress, settings_of
 from seawall.core.errors import DataError, SettingError, StoreError
 
@@ -53,7 +54,7 @@ def report(
     tca: Annotated[
         bool, typer.Option("--tca", help="Print what the parent orders cost, part by part.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print that as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Write the tear sheet of a run: what came of it, and why."""
     from seawall.node import tearsheet

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import moment, progress, settings_of
 from seawall.core.errors import DataError, SettingError
 
@@ -56,9 +57,6 @@ Param = Annotated[
 ]
 Objective = Annotated[str, typer.Option(metavar="NAME", help="sharpe, sortino, calmar or return.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all random draws.")]
-Capital = Annotated[
-    str | None, typer.Option(metavar="AMOUNT", help="Money at the start (default: 100000).")
-]
 Profile = Annotated[
     str | None,
     typer.Option("--risk-profile", metavar="NAME", help="conservative, balanced or aggressive."),
@@ -69,14 +67,6 @@ Cap = Annotated[
 ]
 Latency = Annotated[
     int, typer.Option(metavar="N", help="Rows between a decision and its fill, 0 or 1.")
-]
-Cadence = Annotated[
-    str | None, typer.Option(metavar="N", help="Milliseconds per frame (default: 1000).")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Config = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
 ]
 
 
@@ -105,13 +95,13 @@ def search(
     ] = None,
     top: Annotated[int, typer.Option(metavar="N", help="Sets to show.")] = 10,
     seed: Seed = 0,
-    capital: Capital = None,
+    capital: options.Capital = None,
     profile: Profile = None,
     cap: Cap = None,
     latency: Latency = 1,
-    cadence_ms: Cadence = None,
-    json: Json = False,
-    config: Config = None,
+    cadence_ms: options.Cadence = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Search a strategy's parameters on a recorded market; interrupt and go on at will."""
     settings = _settings(tape, config, capital, profile, seed, cadence_ms)
@@ -161,13 +151,13 @@ def walk_forward(
     sets: Annotated[int, typer.Option(metavar="N", help="Sets to choose among.")] = 200,
     objective: Objective = "sharpe",
     seed: Seed = 0,
-    capital: Capital = None,
+    capital: options.Capital = None,
     profile: Profile = None,
     cap: Cap = None,
     latency: Latency = 1,
-    cadence_ms: Cadence = None,
-    json: Json = False,
-    config: Config = None,
+    cadence_ms: options.Cadence = None,
+    json: options.Json = False,
+    config: options.Config = None,
 ) -> None:
     """Choose parameters on the past, trade them on what came next, and count only that."""
     settings = _settings(tape, config, capital, profile, seed, cadence_ms)

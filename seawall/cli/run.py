@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import (
     moment,
     money,
@@ -73,27 +74,9 @@ def run(
             metavar="N", help="Replay at N times its pace (default: as fast as possible)."
         ),
     ] = None,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A strategy, or the path of its file (default: rules); again for several on one "
-            'account, each as "NAME share=0.5 fast=10".',
-        ),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A parameter of the strategy; again for more."),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(
-            "--profile",
-            "--risk-profile",
-            metavar="NAME",
-            help="conservative, balanced or aggressive (default: balanced).",
-        ),
-    ] = None,
+    strategy: options.Strategies = None,
+    param: options.Parameters = None,
+    profile: options.Profile = None,
     port: Annotated[
         str | None,
         typer.Option(metavar="N", help="Dashboard's port; 0 takes any free one (default: 8000)."),
@@ -104,17 +87,12 @@ def run(
             metavar="FOLDER", help="Where tape and journal are kept (default: seawall-data)."
         ),
     ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="N", help="Of all random draws (default: 0).")
-    ] = None,
+    seed: options.Seed = None,
     duration: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Stop by itself after so many seconds."),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Settings (default: seawall.toml, if it is there)."),
-    ] = None,
+    config: options.Config = None,
     venue_url: Annotated[
         str | None,
         typer.Option(

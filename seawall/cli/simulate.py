@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import progress
 from seawall.core.errors import DataError, SettingError
 
@@ -52,7 +53,7 @@ def simulate(
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the progress here, and go on from it.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Let the whole node live through seeds in which everything outside it fails."""
     from seawall.simulation.faults import kinds_of

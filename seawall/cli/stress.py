@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from seawall.cli import options
 from seawall.cli.console import progress, settings_of
 from seawall.core.clock import MINUTE, SECOND
 from seawall.core.errors import SettingError
@@ -44,7 +45,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of all random draws.")]
 Tapes = Annotated[
     list[Path], typer.Argument(metavar="TAPE...", help="Recorded tapes with a book of levels.")
@@ -70,7 +70,7 @@ def schedules(
         str, typer.Option(metavar="NAME", help="none, linear or square_root.")
     ] = "square_root",
     seed: Seed = 0,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """What schedules cost against the arrival price, beside a single market order."""
     from seawall.execution.volume_curve import learn
@@ -139,7 +139,7 @@ def flash_crash(
         str | None, typer.Option(metavar="N", help="Of the node's frames (default: 1000).")
     ] = None,
     seed: Seed = 0,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
     """Market stops against limit first, and how soon the breaker opens."""
     from seawall.lab.execution import bars as tables
