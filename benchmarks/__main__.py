@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure everything, or one group, and write RESULTS.md."""
+"""`python -m benchmarks`: measure everything, or some groups, and write them into RESULTS.md."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from benchmarks import (
     features,
     growth,
     journal,
+    kept,
     node,
     perception,
     report,
@@ -67,18 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 when all was measured, whatever the floors say."""
     given = _parser().parse_args(arguments)
     names = given.only or [name for name in GROUPS if not (given.quick and name in SLOW)]
+    writes = not (given.no_write or given.quick or given.tape)
     try:
         with tempfile.TemporaryDirectory(prefix="seawall-bench-") as scratch:
             facts = report.surroundings(Path(scratch))
             bench = Bench(given.runs, Path(scratch), given.tape, given.quick)
-            results = [one for name in names for one in _measured(name, bench)]
+            for name in names:
+                results = list(_measured(name, bench))
+                if writes:
+                    measured = kept.Measured(facts=facts, results=results)
+                    whole = kept.keep(kept.TARGET, name, measured, list(GROUPS))
+                    kept.replaced(report.TARGET, report.markdown(whole).encode())
+                    print(f"written to {report.TARGET.name}", flush=True)
     except SeawallError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    if given.no_write or given.only or given.quick:
-        return 0
-    report.TARGET.write_text(report.markdown(results, report.command(), facts), encoding="utf-8")
-    print(f"written to {report.TARGET.name}")
     return 0
 
 
@@ -92,17 +96,20 @@ def _measured(name: str, bench: Bench) -> Iterator[Result]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--tape", type=Path, metavar="FOLDER", help="measure on this tape, not the recorded night"
+        "--tape",
+        type=Path,
+        metavar="FOLDER",
+        help="measure on this tape, not the recorded night; writes nothing",
     )
     parser.add_argument(
         "--only",
         action="append",
         choices=GROUPS,
         metavar="NAME",
-        help=f"just this group, again for more; nothing is written ({', '.join(GROUPS)})",
+        help=f"just this group, again for more; the others stay as they are ({', '.join(GROUPS)})",
     )
     parser.add_argument("--runs", type=_positive, default=5, metavar="N", help="of each (5)")
-    parser.add_argument("--no-write", action="store_true", help="leave RESULTS.md as it is")
+    parser.add_argument("--no-write", action="store_true", help="leave the results as they are")
     parser.add_argument(
         "--quick",
         action="store_true",

@@ -1,4 +1,4 @@
-"""The report: the machine, and one table, as Markdown."""
+"""The report, as Markdown: the machine, and a table for each group with its commit and date."""
 
 import os
 import platform
@@ -6,11 +6,12 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.kept import Measured
 from benchmarks.measure import Result, figure
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,11 +21,13 @@ COLUMNS = "what | on | median | min | max | unit | by CPU time | runs | floor | 
 HEAD = """\
 # Results
 
-Written by `make bench`. Medians of the runs count; *by CPU time* is the same figure with the CPU
-time of all threads in place of the wall clock, which other work on the machine disturbs less.
-*Same results* are the first digits of SHA-256 hashes: a change for speed alone leaves them as
-they are. Floors are what the first version had to reach, and the goals beyond it. How the peers
-are compared, and what they do not do: [beside the others](../docs/benchmarks.md).
+Written by `make bench`, and one group at a time by `make bench ARGS="--only GROUP"`: each group
+says at which commit and when it was measured. *Load before* is that of other work. Medians of the
+runs count; *by CPU time* is the same figure with the CPU time of all threads in place of the wall
+clock, which other work on the machine disturbs less. *Same results* are the first digits of
+SHA-256 hashes: a change for speed alone leaves them as they are. Floors are what the first version
+had to reach, and the goals beyond it. How the peers are compared, and what they do not do:
+[beside the others](../docs/benchmarks.md).
 """
 
 
@@ -39,14 +42,22 @@ def line(result: Result) -> str:
     return f"{text}; {result.note}" if result.note else text
 
 
-def markdown(results: Sequence[Result], command: str, facts: Sequence[tuple[str, str]]) -> str:
-    """The whole page."""
+def markdown(kept: Mapping[str, Measured]) -> str:
+    """The whole page, of at least one group."""
+    results = [one for each in kept.values() for one in each.results]
     missed = [one for one in results if "NOT MET" in one.verdict]
     held = sum(bool(one.floors) for one in results)
     words = f"{held - len(missed)} of {held} measurements with a floor keep all their floors."
-    lines = [HEAD, *(f"- {name}: {text}" for name, text in (("command", f"`{command}`"), *facts))]
-    lines += ["", words, "", f"| {COLUMNS} |", "|" + "---|" * (COLUMNS.count("|") + 1)]
-    lines += [f"| {' | '.join(_cells(one))} |" for one in results]
+    first, *others = (each.facts for each in kept.values())
+    shared = {
+        name: text for name, text in first.items() if all(o.get(name) == text for o in others)
+    }
+    lines = [HEAD, *(f"- {name}: {text}" for name, text in shared.items()), "", words]
+    for name, each in kept.items():
+        facts = [f"{fact}: {text}" for fact, text in each.facts.items() if fact not in shared]
+        lines += ["", f"## {name}", "", *([" · ".join(facts), ""] if facts else [])]
+        lines += [f"| {COLUMNS} |", "|" + "---|" * (COLUMNS.count("|") + 1)]
+        lines += [f"| {' | '.join(_cells(one))} |" for one in each.results]
     return "\n".join(lines) + "\n"
 
 
@@ -67,22 +78,23 @@ def _cells(one: Result) -> list[str]:
     ]
 
 
-def surroundings(scratch: Path) -> list[tuple[str, str]]:
+def surroundings(scratch: Path) -> dict[str, str]:
     """Where and when: to be taken before the work, so that the load is that of others."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     load = os.getloadavg()[0]
     busy = "; other work was running, the times are noisy" if load > 0.3 else ""
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return [
-        ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("commit", _commit()),
-        ("machine", f"{_processor()}, {cores} cores, {memory:.0f} GiB"),
-        ("load before", f"{load:.1f}{busy}"),
-        ("system", f"{platform.system()} {platform.release()}, {_disk(scratch)} for the journals"),
-        ("Python", f"{platform.python_version()} ({platform.python_implementation()})"),
-        ("libraries", f"{libraries}, SQLite {sqlite3.sqlite_version}"),
-    ]
+    return {
+        "command": f"`{command()}`",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
+        "load before": f"{load:.1f}{busy}",
+        "machine": f"{_processor()}, {cores} cores, {memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, {_disk(scratch)} for the journals",
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "libraries": f"{libraries}, SQLite {sqlite3.sqlite_version}",
+    }
 
 
 def command() -> str:
@@ -95,7 +107,8 @@ def _commit() -> str:
     head = _git("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
-    changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/RESULTS.md")
+    written = (":!benchmarks/RESULTS.md", ":!benchmarks/results.json")
+    changed = _git("status", "--porcelain", "--", ".", *written)
     return f"{head} with changes that are not committed" if changed else head
 
 

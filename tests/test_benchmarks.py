@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import report
+from benchmarks import kept, report
 from benchmarks.measure import Bench, Floor, Result, alternate, figure, same
 from seawall.core.clock import SECOND
 from seawall.ingestion.simulated import SimulatedMarket
@@ -28,7 +28,7 @@ def result(*values: float, floors: tuple[Floor, ...] = (), note: str = "") -> Re
 def test_everything_is_measured_on_a_tiny_tape(tmp_path: Path) -> None:
     market = SimulatedMarket(3, START)
     write_tape(tmp_path / "tiny", market.catalog, market.record(5 * SECOND))
-    before = report.TARGET.read_bytes() if report.TARGET.exists() else None
+    before = report.TARGET.read_bytes(), kept.TARGET.read_bytes()
     flags = ["--quick", "--runs", "1", "--no-write", "--tape", str(tmp_path / "tiny")]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *flags],
@@ -47,17 +47,30 @@ def test_everything_is_measured_on_a_tiny_tape(tmp_path: Path) -> None:
     assert "DIFFERS" not in done.stdout
     assert "NOT AS BEFORE" not in done.stdout
     assert str(tmp_path) not in done.stdout
-    assert (report.TARGET.read_bytes() if report.TARGET.exists() else None) == before
+    assert (report.TARGET.read_bytes(), kept.TARGET.read_bytes()) == before
+
+
+def measured(*results: Result, **facts: str) -> kept.Measured:
+    return kept.Measured(facts={"machine": "a small one", **facts}, results=list(results))
 
 
 def test_a_missed_floor_is_shown_plainly() -> None:
     reached = result(4e6, 6.84e6, 9e6, floors=(FAST, FAR))
-    page = report.markdown([reached, result(12, 30, 14, floors=(SHORT,))], "make", [])
+    page = report.markdown({"group": measured(reached, result(12, 30, 14, floors=(SHORT,)))})
     assert "| 6.84 M | 4.00 M | 9.00 M | rows/s | 1.00 M | 3 |" in page
     assert "≥ 5.00 M (the issue), ≥ 40.0 M (the design) | met, **NOT MET** |" in page
     assert "≤ 20.0 (the design) | met |" in page
     assert "1 of 2 measurements with a floor keep all their floors." in page
     assert "NOT MET" in report.line(reached)
+
+
+def test_each_group_says_what_it_does_not_share_with_the_others() -> None:
+    one, other = measured(result(1), commit="abc"), measured(result(2), commit="def")
+    page = report.markdown({"one": one, "other": other})
+    assert page.count("- machine: a small one") == 1
+    assert "## one\n\ncommit: abc\n\n|" in page
+    assert "## other\n\ncommit: def\n\n|" in page
+    assert "- commit: abc" in report.markdown({"one": one, "again": one})
 
 
 def test_a_run_with_other_results_is_shown() -> None:
@@ -94,25 +107,58 @@ def test_figures_have_three_digits(value: float, text: str) -> None:
     assert figure(value) == text
 
 
-def test_the_page_is_written_whole_or_not(
+def test_a_group_can_be_measured_again_without_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def one(bench: Bench) -> Iterator[Result]:
-        yield result(*[1.0] * bench.runs, floors=(FAST,), note="hash abc")
+    note = "hash abc"
 
-    target = tmp_path / "RESULTS.md"
+    def one(bench: Bench) -> Iterator[Result]:
+        yield result(*[1.0] * bench.runs, floors=(FAST,), note=note)
+
+    def other(bench: Bench) -> Iterator[Result]:
+        yield result(*[2.0] * bench.runs, note="hash other")
+
+    target, data = tmp_path / "RESULTS.md", tmp_path / "results.json"
     monkeypatch.setattr(report, "TARGET", target)
-    monkeypatch.setattr(benchmarks, "GROUPS", {"one": one})
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--tape", str(tmp_path / "night"), "--runs=2"])
-    assert benchmarks.main(["--runs", "2", "--no-write"]) == 0
-    assert benchmarks.main(["--only", "one"]) == 0
-    assert not target.exists(), "a part is no report"
+    monkeypatch.setattr(kept, "TARGET", data)
+    monkeypatch.setattr(benchmarks, "GROUPS", {"one": one, "other": other})
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--name", str(tmp_path / "night"), "--runs=2"])
+    for silent in (["--no-write"], ["--quick"], ["--tape", str(tmp_path)]):
+        assert benchmarks.main(["--runs", "2", *silent]) == 0
+        assert not any(tmp_path.iterdir()), silent
     assert benchmarks.main(["--runs", "2"]) == 0
     page = target.read_text()
-    assert "`python -m benchmarks --tape night --runs=2`" in page
+    assert "`python -m benchmarks --name night --runs=2`" in page
     assert "| hash abc |" in page
     assert str(tmp_path) not in page
     assert "written to RESULTS.md" in capsys.readouterr().out
+    before, note = kept.load(data), "hash xyz"
+    assert list(before) == ["one", "other"]
+    assert benchmarks.main(["--only", "one", "--runs", "3"]) == 0
+    page = target.read_text()
+    assert "hash abc" not in page
+    assert page.index("| 3 | ≥ 5.00 M (the issue) | **NOT MET** | hash xyz |") < page.index(
+        "## other"
+    )
+    assert kept.load(data)["other"] == before["other"], "as it was"
+    assert page == report.markdown(kept.load(data)), "the page is made of the data alone"
+    monkeypatch.setattr(benchmarks, "GROUPS", {"other": other})
+    assert benchmarks.main(["--only", "other"]) == 0
+    assert list(kept.load(data)) == ["other"], "a group that is no more is dropped"
+
+
+def test_the_page_is_that_of_the_data() -> None:
+    assert report.TARGET.read_text() == report.markdown(kept.load(kept.TARGET))
+
+
+def test_damaged_data_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kept, "TARGET", tmp_path / "results.json")
+    monkeypatch.setattr(benchmarks, "GROUPS", {"one": lambda bench: iter([result(1.0)])})
+    kept.TARGET.write_text('{"one": {"fa')
+    assert benchmarks.main(["--only", "one"]) == 1
+    assert capsys.readouterr().err.startswith("benchmarks: results.json: ")
 
 
 def test_a_tape_that_is_none_is_one_line(
