@@ -34,7 +34,7 @@ def preflight(
     clock = SystemClock()
     account = live.account_of(settings)
     secrets = trading_secrets(settings)
-    feed = live.feed_of(settings, account, clock)
+    feed = live.feed_of(settings, account, clock, secrets)
     try:
         instruments = live.instruments_of(feed.catalog, account)
     finally:

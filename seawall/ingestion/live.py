@@ -6,6 +6,7 @@ The network lives in a thread of its own that only appends to a bounded buffer. 
 
 import asyncio
 import contextlib
+import logging
 import math
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,8 @@ from seawall.core.errors import FeedError, SeawallError
 from seawall.core.events import EVENT, EventFlag, EventKind, Raw, Side, empty
 from seawall.core.instruments import Catalog, Instrument, Source
 from seawall.core.randomness import generator
-from seawall.venues.ccxt.client import practice
+from seawall.venues.alpaca.translation import STREAM
+from seawall.venues.ccxt.client import Credentials, practice
 from seawall.venues.ccxt.markets import instrument_of
 
 DEPTH = 50  # levels a side
@@ -43,11 +45,12 @@ class Override(TypedDict):
 
 class ExchangeEntry(TypedDict):
     """An exchange by its ccxt name; `urls` sends all its requests elsewhere, `practice` to the
-    practice exchange at this address."""
+    practice exchange at this address, `credentials` sign where only accounts are told prices."""
 
     name: str
     urls: NotRequired[Override]
     practice: NotRequired[str]
+    credentials: NotRequired[Credentials]
 
 
 class Inbox:
@@ -458,6 +461,11 @@ class LiveFeed:
         )
         try:
             client.has["fetchCurrencies"] = False  # not needed, and often refused without a key
+            if "credentials" in entry:
+                logging.getLogger("ccxt").setLevel(logging.WARNING)  # at DEBUG it tells keys
+                entry["credentials"].give(client)
+            if name == "alpaca":
+                client.urls["api"]["ws"]["crypto"] = STREAM
             if "urls" in entry:
                 client.urls = overridden(client.urls, entry["urls"])
             if "practice" in entry:

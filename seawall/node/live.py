@@ -53,14 +53,19 @@ def folder_of(settings: Settings) -> Path:
     return settings.data_dir / name
 
 
-def feed_of(settings: Settings, account: "Account", clock: SystemClock) -> "LiveFeed":
+def feed_of(
+    settings: Settings, account: "Account", clock: SystemClock, secrets: Secrets
+) -> "LiveFeed":
     """Market data of the account's exchange, and of the others unless it is a practice one."""
     from seawall.ingestion.live import LiveFeed
+    from seawall.venues.ccxt.client import Credentials
 
     others = () if account.url else settings.feed.exchanges
     own: Any = {"name": account.exchange}
     if account.url:
         own["practice"] = account.url
+    if account.terms.private_data:
+        own["credentials"] = Credentials(secrets, account)
     entries = [own, *({"name": name} for name in others if name != account.exchange)]
     feed = LiveFeed(
         entries,
@@ -152,7 +157,7 @@ def live(
     clock = SystemClock()
     account = account_of(settings)
     with contextlib.ExitStack() as opening:
-        feed = feed_of(settings, account, clock)
+        feed = feed_of(settings, account, clock, secrets)
         opening.callback(feed.close)
         for note in feed.notes:
             say(f"without {note}")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,9 @@ import msgspec
 from seawall.core.errors import SettingError
 from seawall.core.ports import Secrets
 from seawall.venues.ccxt.terms import EXP_TIME, RECV_WINDOW, Terms, terms_of
+
+if TYPE_CHECKING:
+    from seawall.venues.alpaca.client import AlpacaClient
 
 PRODUCTS = ("spot", "linear")
 CREDENTIALS = {"apiKey": "api-key", "secret": "api-secret", "password": "api-password"}
@@ -84,6 +87,11 @@ class Credentials:
             setattr(client, field, secret)
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """Key and secret."""
+        return self._found["apiKey"], self._found["secret"]
+
+    @property
     def texts(self) -> Sequence[str]:
         """What must appear nowhere."""
         return tuple(self._found.values())
@@ -106,6 +114,8 @@ def client_of(
     Raises:
         SettingError: there is no such exchange, or it has no network for practice.
     """
+    if account.exchange == "alpaca":
+        return _alpaca(account, credentials, timeout, seen)
     import ccxt.pro  # takes a second: only who trades live pays for it
 
     if account.client_name not in ccxt.pro.exchanges:
@@ -141,6 +151,19 @@ def client_of(
         _to_testnet(client, account)
     _narrow(client, account.product)
     return client
+
+
+def _alpaca(
+    account: Account, credentials: Credentials, timeout: float, seen: Seen | None
+) -> "AlpacaClient":
+    """alpaca-py's client; SettingError where it is not installed or has no such product."""
+    from seawall.venues.alpaca.client import AlpacaClient, Place
+
+    if account.product != "spot":
+        raise SettingError("alpaca trades coins at spot only; set live.product to spot")
+    paper = account.network == "testnet"
+    place = Place(paper=paper, url=account.url, tls=TLS[account.tls], timeout=timeout)
+    return AlpacaClient(*credentials.pair, place, seen)
 
 
 def practice(urls: Any, base: str) -> Any:

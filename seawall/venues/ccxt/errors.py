@@ -26,7 +26,12 @@ REFUSALS = (
 )
 # Below those, but about an order that is there already: ours may be it.
 UNPROVEN = ("DuplicateOrderId", "NoChange", "OrderNotFound", "OrderNotCached")
-NEVER_LEFT = ("ClientConnectorError", "ClientConnectorDNSError", "gaierror")
+NEVER_LEFT = (
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "NewConnectionError",  # of alpaca-py's library
+    "gaierror",
+)
 
 
 def refused(error: BaseException, terms: Terms) -> bool:

@@ -234,6 +234,10 @@ def _kraken(answer: Any, product: str) -> tuple[bool, bool]:
     return withdraw, any(one in ("modify-trades", "create-orders", "modify-orders") for one in may)
 
 
+def _alpaca(answer: Any, product: str) -> tuple[bool, bool]:
+    return bool(answer["withdraw"]), bool(answer["trade"])
+
+
 # exchange → the request that tells what a key may do, and how its answer is read.
 _PERMISSIONS = {
     "binance": ("sapiGetAccountApiRestrictions", _binance),
@@ -241,4 +245,5 @@ _PERMISSIONS = {
     "bybit": ("privateGetV5UserQueryApi", _bybit),
     "coinbase": ("v3PrivateGetBrokerageKeyPermissions", _coinbase),
     "kraken": ("privatePostGetApiKeyInfo", _kraken),
+    "alpaca": ("fetch_standing", _alpaca),
 }

@@ -39,6 +39,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         decimals: of the smallest unit of any asset that its balances show.
         apart: orders that wait for a trigger are kept apart, and asked for with `trigger`.
         asks_by_client_id: one order can be asked for by our id; else the lists are searched.
+        private_data: market data are told to accounts only.
         cancels_by: the parameter that names an order by our id in a cancel; "" where none does.
     """
 
@@ -63,6 +64,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
     asks_by_client_id: bool = False
     cancels_by: str = ""
+    private_data: bool = False
 
 
 # Binance: a request is refused once the server's clock has passed timestamp + recvWindow; 429 and
@@ -142,6 +144,19 @@ TERMS: dict[str, Terms] = {
         wallet="walletBalance",
         realised=("execPnl",),
         cancels_by="orderLinkId",
+    ),
+    # Alpaca: an id is refused for ever once it was used; nothing says how long a request may take.
+    # 200 requests a minute; all trades from a time on come in one answer of our client.
+    "alpaca": Terms(
+        client_id=r"[A-Za-z0-9_-]{1,128}",
+        forever=True,
+        refusals=("RateLimitExceeded",),
+        weight_header="x-ratelimit-used",
+        weight_limit=200,
+        trades_limit=1_000_000,
+        decimals=9,
+        asks_by_client_id=True,
+        private_data=True,
     ),
 }
 CONSERVATIVE = Terms(client_id=r"[A-Za-z0-9-]{1,18}")
