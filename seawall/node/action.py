@@ -39,7 +39,7 @@ from seawall.ledger.portfolio import Portfolio
 from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived
 from seawall.node.provenance import UpdateLog
-from seawall.node.reconciliation import adjustments, differences
+from seawall.node.reconciliation import Doubt, adjustments, differences, in_words
 from seawall.node.slippage import Watch
 from seawall.node.strategy import AtWork, Chosen
 from seawall.node.tally import Tally
@@ -233,6 +233,7 @@ class Action:
         self._refusals: dict[tuple[str, str], int] = {}
         self.reasons: list[str] = []  # why no new risk was allowed at the last boundary
         self.compare_due = False  # with the venue, at the next boundary with nothing under way
+        self.doubt = Doubt()
 
     def think(
         self, rows: NDArray[Any], told: NDArray[Any]
@@ -333,6 +334,8 @@ class Action:
         reasons = [r for r in (self.books.tally.halted, self.books.foreign.reason) if r]
         if self.executor.unreachable:
             reasons.append(f"the venue does not answer: {self.executor.unreachable}")
+        elif self.doubt.what:
+            reasons.append(f"{self.doubt.what}; looking again")
         elif self.executor.behind:
             reasons.append("the books have not been compared with the venue yet")
         return reasons + self.books.breakers.blocking("")  # freezes of one asset: see holdings
@@ -498,8 +501,8 @@ class Action:
     # --- agreement with the venue ---
 
     def reconcile(self, now: int) -> None:
-        """Compare with the venue where no order is in doubt; halt where the two differ."""
-        if self.executor.unreachable or self.executor.doubtful:
+        """Compare with the venue where no order is in doubt; halt where the two go on differing."""
+        if self.executor.unreachable or self.executor.doubtful or now < self.doubt.again:
             return
         try:
             self.executor.sync_fills(now)
@@ -512,11 +515,14 @@ class Action:
         except VenueUnreachableError as error:
             self.executor.lost(str(error))
             return
-        self.executor.behind = self.compare_due = False
-        if strangers:
-            self.halt(f"the venue has orders that we do not know: {', '.join(strangers[:5])}", now)
-        elif found:
-            self.halt(f"ledger and venue differ: {'; '.join(map(str, found[:5]))}", now)
+        what = in_words(strangers, found)
+        stands = self.doubt.stands(what, now)
+        self.compare_due = bool(what) and not stands
+        if self.compare_due:
+            return
+        self.executor.behind = False
+        if stands:
+            self.halt(what, now)
         else:
             self.books.ledger.conservation()
 

@@ -1,9 +1,10 @@
 """Ledger against venue, to the last unit: what differs, and what an operator may adopt of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from seawall.core.clock import SECOND
 from seawall.core.errors import VenueUnreachableError
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.ports import Venue
@@ -11,6 +12,8 @@ from seawall.core.records import LedgerAdjusted
 from seawall.ledger import Ledger
 
 DUST = 100  # smallest units: nobody moves so little on purpose
+PATIENCE = 10 * SECOND  # for so long an exchange's balances may lag behind its own fills
+EVERY = SECOND  # between two looks at books that do not agree
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -24,6 +27,38 @@ class Difference(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         unit = " lots" if self.lots else ""
         return f"{self.what}: ledger {self.ours}{unit}, venue {self.theirs}"
+
+
+class Doubt:
+    """What differs between ledger and venue, and since when: real exchanges book a fill before
+    they show its cash, so a difference counts once it has stood for PATIENCE. Until then no new
+    risk is taken.
+
+    Attributes:
+        what: differs, in words; empty: nothing does. since: ns UTC of the first look that saw a
+            difference. again: ns UTC before which nobody need look again.
+    """
+
+    def __init__(self) -> None:
+        self.what = ""
+        self.since = 0
+        self.again = 0
+
+    def stands(self, what: str, now: int) -> bool:
+        """Take in a look, empty where nothing differs; True where it has stood long enough."""
+        if what and not self.what:
+            self.since = now
+        stood = bool(what) and now - self.since >= PATIENCE
+        self.what = "" if stood else what
+        self.again = now + EVERY if self.what else 0
+        return stood
+
+
+def in_words(strangers: Sequence[str], found: Sequence[Difference]) -> str:
+    """What an account has that our books do not; empty where they agree."""
+    if strangers:
+        return f"the venue has orders that we do not know: {', '.join(strangers[:5])}"
+    return f"ledger and venue differ: {'; '.join(map(str, found[:5]))}" if found else ""
 
 
 def differences(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:

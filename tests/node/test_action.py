@@ -32,6 +32,7 @@ from seawall.execution import Executor
 from seawall.node.action import Action, Books, Prices, boundaries
 from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived
+from seawall.node.reconciliation import PATIENCE
 from seawall.risk.breakers import BREAKERS
 from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Limits
@@ -394,10 +395,37 @@ def test_open_orders_count_at_their_worst(desk):
     assert not desk.action.holdings()[SPOT.name].shortable
 
 
+def insist(desk):
+    """A difference is looked at until it has stood long enough to be believed."""
+    first = desk.now
+    desk.action.reconcile(desk.now)
+    while desk.action.doubt.what:
+        assert desk.told(Halted) == []
+        desk.now += SECOND
+        desk.action.reconcile(desk.now)
+    assert desk.now - first == PATIENCE
+
+
+def test_a_balance_that_lags_behind_its_fill_blocks_new_risk_and_halts_nothing(desk):
+    desk.step()
+    desk.venue.balances_["USD"] += 1
+    desk.action.compare_due = True
+    desk.step(2)
+    desk.wish(5)
+    desk.step(2)
+    assert desk.venue.requested == []
+    assert [reason for reason in desk.action.blocks() if "looking again" in reason]
+    desk.venue.balances_["USD"] -= 1
+    desk.step(3)
+    assert desk.action.blocks() == []
+    assert desk.venue.requested
+    assert desk.told(Halted) == []
+
+
 @pytest.mark.parametrize("asset", ["USD", "XYZ"])
 def test_a_balance_that_differs_halts(desk, asset):
     desk.venue.balances_[asset] = desk.venue.balances_.get(asset, 0) + 1
-    desk.action.reconcile(desk.now)
+    insist(desk)
     (halt,) = desk.told(Halted)
     assert halt.reason.startswith(f"ledger and venue differ: {asset}: ledger")
     desk.wish(5)
@@ -416,7 +444,7 @@ def test_an_order_that_we_did_not_send_halts(desk):
             price=5_000,
         )
     )
-    desk.action.reconcile(desk.now)
+    insist(desk)
     (halt,) = desk.told(Halted)
     assert halt.reason == "the venue has orders that we do not know: x-1"
 
@@ -433,7 +461,7 @@ def test_what_an_operator_has_looked_at_is_adopted_once(desk):
         price=5_000,
     )
     desk.venue.place(order)
-    desk.action.reconcile(desk.now)
+    insist(desk)
     assert desk.books.tally.halted
     adopted = desk.action.adopt("operator", desk.now)
     assert [line.split()[0] for line in adopted] == ["order", "deposit"]
