@@ -42,6 +42,7 @@ class Exchange:
         self._log = Log(log) if log is not None else None
         self.engine = Engine(catalog, shape, self._log)
         self.late: list[tuple[int, Order]] = []  # on a slow way here: (ns UTC of arrival, order)
+        self.stale: dict[str, tuple[Mapping[str, int], Mapping[str, int]]] = {}  # by fault
 
     @property
     def mortal(self) -> bool:
@@ -165,11 +166,17 @@ class Line:
 
     def balances(self) -> Mapping[str, int]:
         """See Account."""
-        return self._ask("balances", self._exchange.engine.balances)
+        return self._ask("balances", lambda: self._account_of()[0])
 
     def positions(self) -> Mapping[str, int]:
         """See Account."""
-        return self._ask("positions", self._exchange.engine.positions)
+        return self._ask("positions", lambda: self._account_of()[1])
+
+    def _account_of(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Balances and positions; while they lag, those of when that began."""
+        lagging = self._scheduler.during("stale_account")
+        now = self._exchange.engine.balances(), self._exchange.engine.positions()
+        return now if lagging is None else self._exchange.stale.setdefault(lagging.name, now)
 
     def _ask(self, name: str, answer: Callable[[], _T]) -> _T:
         """A question; it changes nothing, so that a failure is just a silence."""
@@ -232,5 +239,7 @@ class Line:
 
     def observe(self, rows: Raw, until: int) -> None:
         """The exchange lives on; it knows its own market, and needs no rows of the node's."""
+        if self._scheduler.during("stale_account") is not None:
+            self._account_of()  # as it was before what comes now
         self._exchange.live(until)
         self._scheduler.step("venue.observe")

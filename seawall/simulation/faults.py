@@ -73,6 +73,7 @@ _KINDS = (
     Kind("report_lost", VENUE, 4.0, 0.0, "a report never comes"),
     Kind("report_twice", VENUE, 4.0, 0.0, "reports come twice, the second time later"),
     Kind("report_order", VENUE, 4.0, 0.0, "reports come in another order"),
+    Kind("stale_account", VENUE, 1.5, 9.0, "balances and positions lag behind the fills"),
     Kind("cancel_rejected", VENUE, 3.0, 0.0, "the venue refuses to cancel an order that is open"),
     Kind("venue_restart", VENUE, 1.0, 3.0, "the venue dies and starts again from its own log"),
     Kind("funding", VENUE, 2.0, 0.0, "holding a perpetual contract costs or brings money"),
