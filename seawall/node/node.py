@@ -42,6 +42,7 @@ from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
 from seawall.node.action import Action, boundary_of, edges_of
 from seawall.node.busy import Busy
+from seawall.node.heartbeat import Heartbeat
 from seawall.node.naive import NaiveModel
 from seawall.node.perception import Perceived, Perception, combined
 from seawall.node.provenance import Reviewed, long_lists
@@ -143,6 +144,7 @@ class Node:
         self._eager = eager or watch is not None
         self._quiet = Quiet(action, perception.catalog)
         self._busy = Busy(action, self._quiet, perception.catalog, ports.venue, ports.recorder)
+        self._heart = Heartbeat(action, perception.cadence_ns)
         self._unseen: Perceived | None = None  # the last boundary, where nothing was to be done
         self.rows_before = 0  # rows of the tape from before this run
         self._hashes = hashlib.sha256(), hashlib.sha256()  # of all frames, and of all rows
@@ -199,10 +201,13 @@ class Node:
         if self.naive is not None:
             self.naive.observe(rows)
         at, genuine = 0, self._genuine(rows)
-        for seen in self.perception.observe(rows):
+        for seen in self.perception.spans(rows):
             self._journal_gates()
-            at = self._through(seen, genuine, at)
+            if len(seen.frames):
+                at = self._through(seen, genuine, at)
+            at = self._beat(self.perception.passed, genuine, at)
         self._journal_gates()
+        at = self._beat(self.perception.passed, genuine, at)
         self._observe(Raw(genuine[at:]), int(rows["recv_ts"][-1]))
         self.window.note(rows)
         self._publish()
@@ -214,17 +219,29 @@ class Node:
         opinions, strengths = self._think(seen)
         self.action.model_measures = self._measures()
         edges = edges_of(seen)
+        times = seen.frames["ts"][edges[:-1]]
         boundary, groups = 0, len(seen.rows) // (len(edges) - 1)
+        past = 0
         while boundary < len(edges) - 1:
+            if boundary >= past:
+                past = self._heart.unbroken(times, boundary)
+                at = self._beat(int(times[boundary]) - 1, rows, at)
             if not self._eager:
                 left = DIGEST_FRAMES - 1 - (self._boundaries - self._digest_frames)
                 digest = (self._digest_ts, self._digest_every, left)
                 reached, at = self._busy.go_through(
-                    seen.frames, edges, strengths, opinions, boundary, digest, rows, at
+                    seen.frames,
+                    edges[: past + 1],
+                    strengths[: past * groups],
+                    opinions,
+                    boundary,
+                    digest,
+                    rows,
+                    at,
                 )
                 if reached == boundary:
                     reached = self._quiet.pass_over(
-                        seen.frames, edges, strengths, groups, boundary, digest
+                        seen.frames, edges[: past + 1], strengths, groups, boundary, digest
                     )
                 if reached > boundary:
                     self._count(seen, edges, boundary, reached)
@@ -234,20 +251,36 @@ class Node:
                     continue
             one, part = boundary_of(seen, edges, boundary)
             now = int(one.frames["ts"][0])
-            to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
-            rebuilt = self._observe(Raw(rows[at:to]), now)
-            at = len(rows) if rebuilt else max(at, to)
+            at = self._live_to(now, rows, at)
             self._count(seen, edges, boundary, boundary + 1)
             said = {name: opinion[part] for name, opinion in opinions.items()}
             self._act(one, said, now, strengths[part])
             boundary += 1
         return at
 
+    def _beat(self, until: int, rows: Raw, at: int) -> int:
+        """Beats up to `until`; the row up to which the venue has lived, before (`at`) and after."""
+        for now in self._heart.due(until):
+            at = self._live_to(now, rows, at)
+            try:
+                self._heart.beat(now)
+            except Exception as error:  # noqa: BLE001  as at a boundary
+                self._halt(error, now)
+            self._tell()
+        return at
+
+    def _live_to(self, now: int, rows: Raw, at: int) -> int:
+        """Let the venue live from row `at` to `now`; the row up to which it has."""
+        to = int(np.searchsorted(rows["recv_ts"], now, side="right"))
+        rebuilt = self._observe(Raw(rows[at:to]), now)
+        return len(rows) if rebuilt else max(at, to)
+
     def _count(self, seen: Perceived, edges: NDArray[np.int64], first: int, past: int) -> None:
         """Boundaries that have been dealt with."""
         self.frames += int(edges[past] - edges[first])
         self._boundaries += past - first
         groups = len(seen.rows) // (len(edges) - 1)
+        self._heart.acted(int(seen.frames["ts"][edges[past] - 1]))
         self._hashes[0].update(seen.frames[edges[first] : edges[past]].tobytes())
         self._hashes[1].update(seen.rows[first * groups : past * groups].tobytes())
 
@@ -270,6 +303,7 @@ class Node:
         """The first row: the run starts at its time."""
         self.first_ts = ts
         self.ports.now.wait(ts)
+        self._heart.acted(ts)
         books = self.action.books
         fresh = books.tally.runs == 0
         deposits = self._deposits if fresh else {}

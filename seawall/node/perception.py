@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from seawall.admission import Admission, AdmissionShape
 from seawall.analysis import Volatility, VolatilityShape
 from seawall.core.clock import HOUR, MINUTE
+from seawall.core.consensus import CONSENSUS
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.estimation import Moments, MomentsShape
@@ -130,6 +131,7 @@ class Perception:
         )
         self._group = self.consensus.state.group
         self._source = [catalog.sources[s].name for _, s in catalog.books]
+        self._silence = Perceived(self._buffer[:0], np.zeros(0, CONSENSUS))
         self._hashes = hashlib.sha256(), hashlib.sha256()
         self._columns = (
             _columns(catalog, market_shape, groups, features, micro_prices, len(self._buffer))
@@ -153,8 +155,17 @@ class Perception:
         """SHA-256 over the SHA-256 of all frames so far and that of all rows, however they came."""
         return combined(*self._hashes)
 
+    @property
+    def passed(self) -> int:
+        """The last boundary that has closed, ns UTC, with frames or without."""
+        return int(self.market.state.clock["boundary"][0]) - self.cadence_ns
+
     def observe(self, rows: Raw) -> Iterator[Perceived]:
         """Take in rows of the tape; yields blocks of whole boundaries in order."""
+        return (seen for seen in self.spans(rows) if len(seen.frames))
+
+    def spans(self, rows: Raw) -> Iterator[Perceived]:
+        """The same; where silence comes before a review, also a block of no boundary before it."""
         reasons = np.zeros(len(rows), np.uint8)
         clock = self.market.state.clock
         at = 0
@@ -177,6 +188,8 @@ class Perception:
             if count:
                 yield self._finish(count)
             if review and int(clock["review_end"][0]) != review:
+                if not count:
+                    yield self._silence
                 self.review(int(clock["boundary"][0]) - self.cadence_ns)
         self.admission.admitted(rows, reasons)
 

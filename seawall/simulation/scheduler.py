@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from seawall.core.clock import SECOND, TapeClock
 from seawall.core.orders import Order
 from seawall.simulation.faults import Fault
-from seawall.simulation.scene import START
+from seawall.simulation.scene import ACTIVE, START
 
 if TYPE_CHECKING:
     from seawall.simulation.checks import Checks
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KILLS = {"kill": 0, "kill_recovery": 1, "double_kill": 2}  # and so often in the next lives' starts
 WITHIN = 400  # steps after a kill is due by which it has happened
 PATIENCE = 3 * SECOND  # that a fault which strikes once waits for something to strike
+GRACE = 4 * SECOND  # after the last fault by which a kill that is due has happened
 EARLY = 40  # steps of a new life within which a kill in recovery happens
 
 
@@ -100,7 +101,9 @@ class Scheduler:
                 if fault := self.strike(kind):
                     self._die_at = self.steps + int(fault.strength * WITHIN)
                     self._early += [fault.choice, 1.0 - fault.choice][:again]
-        if 0 <= self._die_at <= self.steps or self.steps in self._kills_at:
+        late = self.now > START + ACTIVE + GRACE
+        due = self._die_at >= 0 and (late or self._die_at <= self.steps)
+        if due or self.steps in self._kills_at:
             self.kill(call)
 
     def kill(self, where: str) -> None:

@@ -16,7 +16,7 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import SeawallError, StoreError
 from seawall.core.orders import OrderState
 from seawall.core.randomness import generator
-from seawall.node.action import Books
+from seawall.node.action import SILENT, Books
 from seawall.node.assembly import Silent, build, deposits_of
 from seawall.node.exchange import venue_shape
 from seawall.node.node import Node
@@ -280,8 +280,10 @@ class World:
             raise ViolationError("liveness", f"orders are still in doubt: {', '.join(doubts)}")
         if node.action.executor.behind or node.action.executor.unreachable:
             raise ViolationError("liveness", f"out of touch: {node.action.blocks()}")
-        known = ("breaker", "unknown measure") if self._unpriced(node) else ("breaker",)
-        unexplained = [r for r in node.action.reasons if not r.startswith(known)]
+        known = ["breaker"] + ["unknown measure"] * self._unpriced(node)
+        if shadow.barred.issuperset(source.name for source in self.catalog.sources):
+            known.append(SILENT)
+        unexplained = [r for r in node.action.reasons if not r.startswith(tuple(known))]
         if unexplained and not shadow.latches:
             raise ViolationError("liveness", f"no trading: {'; '.join(unexplained)}")
         self._settled_markets(node)

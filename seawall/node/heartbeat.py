@@ -1,0 +1,70 @@
+"""What goes on by time where the market says nothing: no frame closes, so no boundary is acted at.
+
+The venue is heard and compared with all the same; nothing new is risked. Beats lie on a grid of the
+tape's time behind the last boundary, so that they are the same however the tape is cut into blocks.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seawall.core.clock import MINUTE, SECOND
+from seawall.core.frames import FRAME
+from seawall.node.action import SILENT, Action
+
+NOTHING = np.zeros(0, FRAME)
+
+
+class Heartbeat:
+    """Beats of one action side.
+
+    Args:
+        cadence_ns: between two boundaries; a beat falls on one that has closed without a frame.
+    """
+
+    def __init__(self, action: Action, cadence_ns: int) -> None:
+        self._action = action
+        self._cadence = cadence_ns
+        self._period = -(-SECOND // cadence_ns) * cadence_ns
+        self._last = 0  # ns UTC of the last boundary or beat
+        self._compared = 0  # ns UTC since when no comparison was asked for by a beat
+
+    def acted(self, now: int) -> None:
+        """A boundary was acted at, or found to need nothing; or the run begins, at any time."""
+        self._last = self._compared = -(-now // self._cadence) * self._cadence
+
+    def unbroken(self, times: NDArray[np.int64], boundary: int) -> int:
+        """The first boundary behind the next silence that is long enough for a beat.
+
+        Args:
+            times: (boundaries,) ns UTC of a block. boundary: from which on they are looked at.
+        """
+        breaks = np.flatnonzero(np.diff(times[boundary:]) > self._period)
+        return boundary + int(breaks[0]) + 1 if len(breaks) else len(times)
+
+    def due(self, until: int) -> Iterator[int]:
+        """The beats up to `until`, ns UTC; all boundaries up to then have closed.
+
+        Where nothing is under way only the comparisons of each minute are left.
+        """
+        while self._last + self._span() <= until:
+            self._last += self._span()
+            yield self._last
+
+    def _span(self) -> int:
+        executor = self._action.executor
+        waits = not executor.idle or executor.silent or self._action.compare_due
+        return self._period if waits else max(self._period, MINUTE // self._cadence * self._cadence)
+
+    def beat(self, now: int) -> None:
+        """Hear the venue, and compare with it where that is due; nothing can be traded on."""
+        action, executor = self._action, self._action.executor
+        action.prices.update(NOTHING)
+        executor.listen(now)
+        if now - self._compared >= MINUTE:
+            self._compared = now
+            action.compare_due = True
+        if executor.behind or (action.compare_due and executor.settled):
+            action.reconcile(now)
+        action.reasons = [*action.blocks(), SILENT]
