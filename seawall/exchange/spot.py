@@ -134,13 +134,18 @@ def _cancel_id(call: Call, record: Record, name: str = "newClientOrderId") -> st
     return call.client_id(name) or f"cancel-{record.number}"
 
 
-def _cancel(call: Call) -> Json:
-    record = trading.open_order(call)
+def _check_restrictions(call: Call, record: Record) -> None:
+    """Refusal where an order may only be cancelled in another state than it is in."""
     wanted = call.choice("cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED"), "", -1145)
     if wanted and wanted != f"ONLY_{record.status}":
         raise refusals.RefusalError(
             -2011, "Order was not canceled due to cancel restrictions.", 400
         )
+
+
+def _cancel(call: Call) -> Json:
+    record = trading.open_order(call)
+    _check_restrictions(call, record)
     trading.cancel(call.exchange, call, [record])
     return answers.spot_cancelled(record, _cancel_id(call, record))
 
@@ -161,6 +166,7 @@ def _cancel_replace(call: Call) -> Json:
     failed: list[refusals.RefusalError] = []
     try:
         record = trading.open_order(call, "cancelOrderId", "cancelOrigClientOrderId")
+        _check_restrictions(call, record)
         trading.cancel(call.exchange, call, [record])
         name = _cancel_id(call, record, "cancelNewClientOrderId")
         answer["cancelResponse"] = answers.spot_cancelled(record, name)

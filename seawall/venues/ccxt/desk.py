@@ -22,14 +22,16 @@ from seawall.core.instruments import Instrument
 from seawall.core.orders import Fill, Order, OrderReport, OrderState, Report
 from seawall.venues.ccxt.budget import CANCEL, PLACE, READ, Budget
 from seawall.venues.ccxt.client import Account
-from seawall.venues.ccxt.errors import refused, said, translated
+from seawall.venues.ccxt.errors import refused, said, swapped, translated
 from seawall.venues.ccxt.log import VenueLog, key_of
 from seawall.venues.ccxt.translation import (
     NAMELESS,
+    Request,
     client_id_of,
     down,
     expiry,
     fill_of,
+    in_book,
     lots_of,
     report_of,
     request_of,
@@ -124,18 +126,10 @@ class Desk:
 
     async def place(self, order: Order) -> None:
         """Send an order; what comes of it is told."""
-        instrument = self.instruments[self._symbols[order.instrument]]
         self._entry(order.client_id, order.instrument).live = True
         self._waiting.add(order.client_id)
         try:
-            try:
-                until = order.accept_until and order.accept_until + self.offset
-                theirs = msgspec.structs.replace(order, accept_until=until)
-                request = request_of(theirs, instrument, self.terms, self.venue_now())
-            except SeawallError as error:
-                raise OrderRefusedError(str(error)) from None
-            waits = order.type.waits and self.terms.apart
-            self.log.leave(order.client_id, order.instrument, self._clock.now(), waits)
+            request = self._leaving(order)
             found = await self.ask(PLACE, "create_order", *msgspec.structs.astuple(request))
             self.answer(found, order.client_id)
         except OrderRefusedError as error:
@@ -149,6 +143,23 @@ class Desk:
             self._say(order.client_id, state, str(failure))
         finally:
             self._waiting.discard(order.client_id)
+
+    def _leaving(self, order: Order) -> Request:
+        """What is to be sent for an order, which the log knows of from here on.
+
+        Raises:
+            OrderRefusedError: nothing can be sent for it.
+        """
+        instrument = self.instruments[self._symbols[order.instrument]]
+        try:
+            until = order.accept_until and order.accept_until + self.offset
+            theirs = msgspec.structs.replace(order, accept_until=until)
+            request = request_of(theirs, instrument, self.terms, self.venue_now())
+        except SeawallError as error:
+            raise OrderRefusedError(str(error)) from None
+        waits = order.type.waits and self.terms.apart
+        self.log.leave(order.client_id, order.instrument, self._clock.now(), waits)
+        return request
 
     async def cancel(self, client_id: str, instrument: str) -> bool:
         """Cancel an order; whether the exchange said that it did. What became of it is told."""
@@ -177,7 +188,10 @@ class Desk:
         return done
 
     async def replace(self, client_id: str, order: Order) -> None:
-        """Cancel an order and, only where its end is certain, place another for what it left."""
+        """Cancel an order and, only where its end is certain, place another for what it left; in
+        one request where the exchange does that to an order that has filled nothing."""
+        if await self._swap(client_id, order):
+            return
         done = await self.cancel(client_id, order.instrument)
         old = self._entry(client_id, order.instrument)
         left = order.size - max(0, old.filled - order.carried)
@@ -191,6 +205,54 @@ class Desk:
             return
         self._entry(order.client_id, order.instrument)
         self._say(order.client_id, OrderState.REJECTED, f"not sent: {reason}")
+
+    async def _swap(self, client_id: str, order: Order) -> bool:
+        """Put an order in the place of another in one request; False: nothing of it was done."""
+        number, old = self._numbers.get(client_id), self._entry(client_id, order.instrument)
+        filled = old.filled or order.carried
+        if not self.terms.swap or number is None or filled or order.type.waits or old.state.final:
+            return False
+        new = self._entry(order.client_id, order.instrument)
+        new.live = True
+        self._waiting.add(order.client_id)
+        try:
+            request = self._leaving(order)
+            symbol, kind, side, amount, price, params = msgspec.structs.astuple(request)
+            params = params | dict(self.terms.swap)
+            asked = (number, symbol, kind, side, amount, price, params)
+            found = await self.ask(PLACE, "edit_order", *asked)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever it is, both orders' fates must be told
+            cancelled, why = swapped(error)
+            if not cancelled and (why or refused(error, self.terms)):
+                return False
+            if why:
+                self._ended(client_id, order.instrument)
+                self._say(order.client_id, OrderState.REJECTED, said(why, self._secrets))
+            else:
+                for one in (client_id, order.client_id):
+                    self._say(one, OrderState.UNKNOWN, said(error, self._secrets))
+            return True
+        finally:
+            self._waiting.discard(order.client_id)
+        self._ended(client_id, order.instrument)
+        self.answer(found, order.client_id)
+        return True
+
+    def _ended(self, client_id: str, instrument: str) -> None:
+        """An order was cancelled, and had filled nothing."""
+        state, now = OrderState.CANCELED, self.venue_now()
+        self._tell(
+            OrderReport(
+                sequence=0,
+                client_id=client_id,
+                instrument=instrument,
+                state=state,
+                filled=0,
+                ts=now,
+            )
+        )
 
     async def look(self, client_id: str, symbol: str) -> None:
         """Find out how an order stands and tell it; silence tells nothing."""
@@ -217,6 +279,8 @@ class Desk:
                 return found
             self._numbers.pop(client_id, None)  # triggered: from here on it is an order like others
             self._triggered.add(client_id)
+            if number := (found.get("info") or {}).get("actualOrderId"):
+                self._identify({"id": number}, client_id)
         return await self._find(client_id, symbol, {})
 
     def _apart(self, client_id: str) -> bool:
@@ -414,6 +478,8 @@ class Desk:
         client_id = client_id or client_id_of(found, self.terms)
         if found.get("id") is not None:
             number = str(found["id"])
+            if self._apart(client_id) and in_book(found):
+                self._triggered.add(client_id)
             self._numbers[client_id] = number
             if not self._apart(client_id):  # those have numbers of their own
                 self._clients[number] = client_id

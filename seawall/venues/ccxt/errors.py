@@ -3,6 +3,7 @@
 In doubt it proves nothing: an order that is taken for refused and is not would be doubled.
 """
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -43,6 +44,21 @@ def refused(error: BaseException, terms: Terms) -> bool:
     if any(name in UNPROVEN for name in kinds):
         return False
     return any(name in REFUSALS or name in terms.refusals for name in kinds)
+
+
+def swapped(error: BaseException) -> tuple[bool, Exception | None]:
+    """Of an order that was to take another's place at Binance: (the other was cancelled, why the
+    new one was not taken). Nothing is known for certain where there is no reason."""
+    text = str(error)
+    try:
+        answer = json.loads(text[text.index("{") :])
+        done, failed = answer["data"]["cancelResult"], answer["data"]["newOrderResult"]
+        part = answer["data"]["newOrderResponse" if done == "SUCCESS" else "cancelResponse"]
+        if (done, failed) not in (("SUCCESS", "FAILURE"), ("FAILURE", "NOT_ATTEMPTED")):
+            return False, None
+        return done == "SUCCESS", OrderRefusedError(f"{part['code']} {part['msg']}")
+    except (ValueError, KeyError, TypeError):
+        return False, None
 
 
 def translated(error: BaseException, terms: Terms, what: str, secrets: Sequence[str]) -> Exception:

@@ -39,6 +39,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         decimals: of the smallest unit of any asset that its balances show.
         apart: orders that wait for a trigger are kept apart, and asked for with `trigger`.
         asks_by_client_id: one order can be asked for by our id; else the lists are searched.
+        swap: what is added to ccxt's edit_order so that one request cancels an order which has
+            filled nothing and places another; empty where there is no such request.
         private_data: market data are told to accounts only.
         cancels_by: the parameter that names an order by our id in a cancel; "" where none does.
     """
@@ -64,6 +66,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
     asks_by_client_id: bool = False
     cancels_by: str = ""
+    swap: tuple[tuple[str, str], ...] = ()
     private_data: bool = False
 
 
@@ -87,7 +90,8 @@ _BINANCE = Terms(
     cancels_by="clientOrderId",
 )
 TERMS: dict[str, Terms] = {
-    "binance": _BINANCE,
+    # cancelReplace: with ONLY_NEW an order that has filled a part stays, and nothing is placed.
+    "binance": msgspec.structs.replace(_BINANCE, swap=(("cancelRestrictions", "ONLY_NEW"),)),
     "binanceusdm": msgspec.structs.replace(
         _BINANCE,
         switch="symbol",

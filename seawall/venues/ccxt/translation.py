@@ -79,7 +79,8 @@ def request_of(order: Order, instrument: Instrument, terms: Terms, now: int) -> 
     if order.type is OrderType.TRAILING_STOP:
         params |= _trailing(order, tick)
     elif order.trigger is not None:
-        params["triggerPrice"] = decimal(order.trigger.price, tick)
+        name = "takeProfitPrice" if order.type.gains else "triggerPrice"
+        params[name] = decimal(order.trigger.price, tick)
     if order.trigger is not None and order.trigger.by is TriggerBy.MARK:
         params["workingType"] = "MARK_PRICE"
     if order.post_only:
@@ -158,6 +159,20 @@ def client_id_of(found: Mapping[str, Any], terms: Terms) -> str:
     """Our id of an order as ccxt tells of it; ``#`` and the exchange's own where it has none."""
     given = found.get("clientOrderId")
     return inward(terms, str(given)) if given else f"{NAMELESS}{found.get('id')}"
+
+
+def in_book(found: Mapping[str, Any]) -> bool:
+    """Whether an order, where those that wait are kept apart, has been among the others: only
+    there it has such an id (REST of Binance and OKX, Binance's stream)."""
+    info = found.get("info")
+    if not isinstance(info, dict):
+        return False
+    places = (info, info.get("o"))
+    return any(
+        isinstance(place, dict) and place.get(field) not in (None, "")
+        for place in places
+        for field in ("orderId", "ordId", "i")
+    )
 
 
 def report_of(

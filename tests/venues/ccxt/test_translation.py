@@ -12,12 +12,13 @@ from seawall.core.clock import MILLISECOND, SECOND
 from seawall.core.errors import OrderRefusedError, SettingError, VenueError
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
-from seawall.core.orders import Order, OrderState, OrderType, TimeInForce
+from seawall.core.orders import Order, OrderState, OrderType, TimeInForce, Trigger
 from seawall.venues.ccxt.terms import CONSERVATIVE, TERMS, inward, outward
 from seawall.venues.ccxt.translation import (
     decimal,
     down,
     fill_of,
+    in_book,
     report_of,
     request_of,
     up,
@@ -191,3 +192,28 @@ def test_the_wallet_is_the_one_without_open_profit() -> None:
     assert wallet_of(okx, "cashBal") == {"USDT": "7"}
     bybit = {"result": {"list": [{"coin": [{"coin": "BTC", "walletBalance": "0.1"}]}]}}
     assert wallet_of(bybit, "walletBalance") == {"BTC": "0.1"}
+
+
+@pytest.mark.parametrize(
+    ("info", "found"),
+    [
+        ({"algoId": 7, "clientAlgoId": "a-1", "actualOrderId": ""}, False),  # Binance, REST
+        ({"orderId": 9, "clientOrderId": "a-1"}, True),
+        ({"aid": 7, "caid": "a-1", "ai": "", "o": "STOP_MARKET"}, False),  # its stream
+        ({"i": 9, "c": "a-1", "o": "MARKET"}, True),
+        ({"algoId": "7", "ordId": ""}, False),  # OKX
+        ({"algoId": "7", "ordId": "9"}, True),
+        (None, False),
+    ],
+)
+def test_an_order_that_waited_is_known_in_the_book_by_its_other_number(
+    info: Any, found: bool
+) -> None:
+    assert in_book({"info": info}) is found
+
+
+def test_a_gain_is_taken_at_another_kind_of_trigger() -> None:
+    gain = order(type=OrderType.TAKE_PROFIT, price=None, trigger=Trigger(price=70_000_00))
+    params = request_of(gain, BTC, BINANCE, NOW).params
+    assert params["takeProfitPrice"] == "70000.00"
+    assert "triggerPrice" not in params

@@ -3,145 +3,38 @@
 import gc
 import logging
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import ccxt
 import pytest
 
-from seawall.core.clock import SECOND, SystemClock
+from seawall.core.clock import SECOND
 from seawall.core.errors import OrderRefusedError, SettingError, VenueUnreachableError
 from seawall.core.events import Side
-from seawall.core.instruments import Instrument, Kind
 from seawall.core.orders import (
     Fill,
-    Order,
-    OrderReport,
     OrderState,
     OrderType,
-    Report,
     TimeInForce,
     Trigger,
 )
-from seawall.exchange.faults import fault_of
 from seawall.storage.secrets import EnvironmentSecrets
 from seawall.venues.ccxt.client import Account, Credentials, client_of
 from seawall.venues.ccxt.preflight import Expected
-from seawall.venues.ccxt.venue import CcxtVenue
-from tests.exchange.practice import ALICE, ASK, BID, Practice, book, client, practice, tape_of
-
-PATIENCE = 120.0  # seconds; kernels may have to be compiled first
-SPOT = Instrument(
-    venue="binance", symbol="BTC/USDT", kind=Kind.SPOT, base="BTC", quote="USDT",
-    tick="0.01", lot="0.00001",
-)  # fmt: skip
-LINEAR = Instrument(
-    venue="binance", symbol="BTC/USDT:USDT", kind=Kind.LINEAR, base="BTC", quote="USDT",
-    settle="USDT", tick="0.01", lot="0.00001",
-)  # fmt: skip
-OF = {"spot": SPOT, "linear": LINEAR}
-SECRETS = {
-    "SEAWALL_SECRET_BINANCE_API_KEY": ALICE.key,
-    "SEAWALL_SECRET_BINANCE_API_SECRET": ALICE.secret,
-}
-
-
-class Trading:
-    """An opened account and what was heard of it."""
-
-    def __init__(self, server: Practice, folder: Path, product: str) -> None:
-        self.server, self.folder, self.product = server, folder, product
-        self.instrument = OF[product]
-        self.clock = SystemClock()
-        self.heard: list[Report] = []
-        self.lost: list[str] = []
-        self.count = 0
-        self.venue = self.opened()
-
-    def opened(self, after: int = 0) -> CcxtVenue:
-        account = Account(
-            exchange="binance",
-            product=self.product,
-            keys="binance",
-            symbols=(self.instrument.symbol,),
-            url=f"http://127.0.0.1:{self.server.port}",
-        )
-        secrets = EnvironmentSecrets(SECRETS)
-        log = self.folder / "venue.log"
-        return CcxtVenue(account, secrets, [self.instrument], self.clock, log, after)
-
-    def fault(self, text: str) -> None:
-        self.server.do(lambda: self.server.server.inject(fault_of(text)))
-
-    def order(self, **changed: Any) -> Order:
-        self.count += 1
-        given: dict[str, Any] = {
-            "client_id": f"1a2b3c4d-{self.count}",
-            "instrument": self.instrument.name,
-            "side": Side.BUY,
-            "type": OrderType.MARKET,
-            "size": 1_000,
-            "accept_until": self.clock.now() + 2 * SECOND,
-        }
-        return Order(**{**given, **changed})
-
-    def resting(self) -> Order:
-        return self.order(type=OrderType.LIMIT, price=BID - 1_000_00)
-
-    def place(self, order: Order) -> Order:
-        self.venue.place(order)
-        return order
-
-    def listen(self) -> None:
-        try:
-            self.heard += self.venue.poll(self.clock.now())
-        except VenueUnreachableError as error:
-            said = str(error)
-            if "no answer for" not in said:  # a slow machine: it is said at each look
-                self.lost.append(said)
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"{what}: {self.heard[-5:]} {self.lost[-5:]}"
-            self.listen()
-            time.sleep(0.01)
-
-    def states(self, order: Order) -> list[OrderState]:
-        return [
-            r.state
-            for r in self.heard
-            if isinstance(r, OrderReport) and r.client_id == order.client_id
-        ]
-
-    def fills(self) -> list[Fill]:
-        return [r for r in self.heard if isinstance(r, Fill)]
-
-    def told(self, order: Order, state: OrderState) -> None:
-        self.until(lambda: state in self.states(order), f"{state} of {order.client_id}")
+from tests.exchange.practice import ALICE, ASK, BID, client
+from tests.venues.ccxt.trading import SECRETS, Trading, opened
 
 
 @pytest.fixture(params=["spot", "linear"])
 def trading(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trading]:
-    yield from _trading(tmp_path, request.param)
+    yield from opened(tmp_path, request.param)
 
 
 @pytest.fixture
 def spot(tmp_path: Path) -> Iterator[Trading]:
-    yield from _trading(tmp_path, "spot")
-
-
-def _trading(folder: Path, product: str) -> Iterator[Trading]:
-    tape = tape_of(folder / "tape", *book(0), *book(100_000))
-    with practice(folder / "exchange", tape) as server:
-        made = Trading(server, folder, product)
-        try:
-            yield made
-        finally:
-            made.venue.close()
+    yield from opened(tmp_path, "spot")
 
 
 def test_orders_go_out_and_answers_come_in(
