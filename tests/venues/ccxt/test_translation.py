@@ -215,5 +215,5 @@ def test_an_order_that_waited_is_known_in_the_book_by_its_other_number(
 def test_a_gain_is_taken_at_another_kind_of_trigger() -> None:
     gain = order(type=OrderType.TAKE_PROFIT, price=None, trigger=Trigger(price=70_000_00))
     params = request_of(gain, BTC, BINANCE, NOW).params
-    assert params["takeProfitPrice"] == "70000.00"
+    assert params["takeProfitPrice"] == "70000"
     assert "triggerPrice" not in params
