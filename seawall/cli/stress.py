@@ -10,7 +10,7 @@ import typer
 
 from seawall.cli import options
 from seawall.cli.console import progress, settings_of
-from seawall.core.clock import MINUTE, SECOND
+from seawall.core.clock import MILLISECOND, MINUTE, SECOND
 from seawall.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -138,6 +138,13 @@ def flash_crash(
     cadence_ms: Annotated[
         str | None, typer.Option(metavar="N", help="Of the node's frames (default: 1000).")
     ] = None,
+    chosen_on: Annotated[
+        str,
+        typer.Option(metavar="TEXT,...", help="Parts of names: show scenes with them apart."),
+    ] = "",
+    again_ms: Annotated[
+        int, typer.Option(metavar="N", help="Between two market orders of what is left.")
+    ] = 1000,
     seed: Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -147,6 +154,8 @@ def flash_crash(
     from seawall.lab.execution.recording import recordings
     from seawall.node import crash as node
 
+    if again_ms < 100 or again_ms % 100:
+        raise SettingError(f"--again-ms is {again_ms}; give whole steps of 100")
     if not (1 <= paths <= 10_000 and 1 <= every_s <= 3_600):
         raise SettingError("--paths is 1 to 10000 and --every-s 1 to 3600")
     table = tables.read(bars)
@@ -159,7 +168,8 @@ def flash_crash(
             told(k + 1, len(found))
     fitted = crash.fit(books)
     shape = crash_study.CrashShape(
-        half_life=fitted.half_life if fitted.half_life > 0 else 1.0
+        half_life=fitted.half_life if fitted.half_life > 0 else 1.0,
+        again=again_ms * MILLISECOND,
     ).check()
 
     def bridged(count: int) -> "Iterator[Scene]":
@@ -177,6 +187,8 @@ def flash_crash(
     with progress("stress", "paths") as told:
         exits = crash_study.study(bridged(paths), shape, lambda done: told(done, total))
         exits += crash_study.study(scaled(every_s * SECOND), shape)
+    if chosen_on:
+        exits = crash_study.parted(exits, chosen_on.split(","))
     lines = crash_study.compare(exits, seed)
     widened = crash_study.widen(list(bridged(min(paths, 10))), shape)
     detections = []
@@ -221,6 +233,12 @@ def _crash(
             )
     worse = [f"{x.kind} {x.recovery}" for x in lines if x.worse and not x.multiple]
     typer.echo(f"95 % worst above the market order's: {', '.join(worse) or 'nowhere'}")
+    for line in lines:
+        if not line.multiple:
+            typer.echo(
+                f"  {line.kind}, {line.recovery}: {line.hybrid_p95 - line.market_p95:+.1f} bp "
+                f"[{line.gap_low:+.1f}, {line.gap_high:+.1f}]"
+            )
     _show(
         "stops widened, size divided: loss over the money at risk",
         ("distance", "stopped", "of those in vain", "mean", "95 % worst"),

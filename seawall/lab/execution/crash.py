@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from seawall.core.clock import MILLISECOND, SECOND
 from seawall.core.errors import DataError
 from seawall.core.randomness import generator
-from seawall.lab.execution.book_kernels import band_levels
+from seawall.execution.fallback import EDGES
+from seawall.execution.fallback_kernels import band_levels
 from seawall.lab.execution.recording import Desk, Recording
 from seawall.venues.simulated.shape import VenueShape
 
 STEP = 100 * MILLISECOND
 PER_SECOND = SECOND // STEP
-EDGES = np.array([50, 100, 200, 400, 800, 1_500, 3_000, 6_000, 12_000, 25_000], np.float64)  # ppm
 BANDS = len(EDGES)
 CALM_WINDOW = 10 * PER_SECOND  # steps over which the volatility of the moment is taken
 THINNEST = 0.02  # of the usual depth, however wild it is

@@ -10,18 +10,31 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from seawall.core.clock import SECOND
 from seawall.core.errors import SettingError
 from seawall.core.randomness import generator
-from seawall.execution.fallback import Fallback, distance
-from seawall.lab.execution.crash import PER_SECOND, STEP, Floats, Scene, fall, thinned, volatility
-from seawall.lab.execution.crash_kernels import leave
+from seawall.execution.fallback import Fallback, carried
+from seawall.execution.fallback_kernels import memory
+from seawall.lab.execution.crash import (
+    BANDS,
+    CALM_WINDOW,
+    PER_SECOND,
+    STEP,
+    Floats,
+    Scene,
+    fall,
+    thinned,
+    volatility,
+)
+from seawall.lab.execution.crash_kernels import leave, leave_in_slices
 
 HORIZON = 60 * PER_SECOND  # steps after the trigger
 DRAWS = 2_000
 RECOVERIES = ("instant", "exponential", "none")
 BASE = "exponential"
+FIXED = 1e-3  # below the stop: the limit of the source document's own form
 GOAL_MEAN = 0.30  # the hybrid's mean shortfall is to be lower by so much in the base model
 DOCUMENT = 1.0 - 0.8 / 5.2  # S3's figure: 0.8 % against 5.2 %
 
@@ -48,6 +61,8 @@ class CrashShape(msgspec.Struct, frozen=True, kw_only=True):
     def check(self) -> "CrashShape":
         """Self; SettingError names what is out of its range."""
         self.fallback.check()
+        if self.fallback.every % STEP or self.fallback.patience % STEP:
+            raise SettingError("crash study: slices and patience are whole steps of 100 ms")
         if not all(0 < stop < 1 for stop in self.stops) or not self.stops:
             raise SettingError("crash study: stops are distances between 0 and 1, at least one")
         if not all(lots > 0 for lots in self.multiples) or not self.multiples:
@@ -68,7 +83,7 @@ class Exit(NamedTuple):
 
     Attributes:
         market, hybrid: shortfall below the stop's price, bps of it, with what was left over.
-        fixed: the same of a limit order that keeps its first price, `through_bps` below the stop.
+        fixed: the same of a limit order that keeps its first price, `FIXED` below the stop.
         market_left, hybrid_left: share of the position that was never sold.
         market_unfilled, hybrid_unfilled: share that the first market order did not find a buyer
             for.
@@ -96,6 +111,8 @@ class Comparison(NamedTuple):
     Attributes:
         lower: by which share the hybrid's mean is below the market's; low, high: 95 % interval,
             drawn over bars or starts (what `/` divides in a scene's name belongs together).
+        gap_low, gap_high: 95 % interval, drawn alike, of the hybrid's 95 % quantile less the
+            market's.
         worse: the hybrid's 95 % quantile is above the market's.
     """
 
@@ -112,6 +129,8 @@ class Comparison(NamedTuple):
     market_p95: float
     hybrid_p95: float
     fixed_p95: float
+    gap_low: float
+    gap_high: float
     worse: bool
     market_unfilled: float
     hybrid_unfilled: float
@@ -143,56 +162,80 @@ def _left(
 ) -> Iterable[Exit]:
     window = slice(at, at + HORIZON)
     mid = scene.mid[window]
-    offset = scene.offset if len(scene.offset) == 1 else scene.offset[window]
-    size = scene.size if len(scene.size) == 1 else scene.size[window]
-    bids = np.ascontiguousarray(mid[:, None] * (1.0 - offset))
+    offset, size = (
+        values if len(values) == 1 else values[window] for values in (scene.offset, scene.size)
+    )
+    away = np.ascontiguousarray(np.broadcast_to(offset, (len(mid), BANDS)))
     sizes = np.ascontiguousarray(size * depth[window, None])
-    limits = _limits(scene, shape.fallback, at)
-    fixed = np.full(len(limits), price * (1.0 - shape.fallback.through_bps / 1e4))
-    again = int(shape.again // STEP)
+    bids = mid[:, None] * (1.0 - away)
+    how = shape.fallback
+    drift = drifts(scene, how, at)
+    fixed = np.full(len(drift), price * (1.0 - FIXED))
+    every, again = int(how.every // STEP), int(shape.again // STEP)
+    speed = float((1.0 - mid[min(len(mid) - 1, 5 * PER_SECOND)] / price) * 1e4)
     for recovery in RECOVERIES:
         back = shape.recovery(recovery)
         for lots in shape.multiples:
-            told = []
-            for prices, wait in ((limits, 0), (limits, len(limits)), (fixed, len(fixed))):
-                sold, value, unfilled = leave(bids, sizes, lots, prices, wait, again, back)
-                whole = value + (lots - sold) * mid[-1]
-                told.append(((1.0 - whole / (lots * price)) * 1e4, 1.0 - sold / lots, unfilled))
-            (market, market_left, market_unfilled), (hybrid, hybrid_left, hybrid_unfilled) = told[
-                :2
-            ]
+            market, hybrid, kept = (
+                ((1.0 - (value + (lots - sold) * mid[-1]) / (lots * price)) * 1e4, sold, unfilled)
+                for sold, value, unfilled in (
+                    leave(bids, sizes, lots, fixed, 0, again, back),
+                    leave_in_slices(
+                        mid,
+                        away,
+                        sizes,
+                        lots,
+                        memory(BANDS),
+                        drift,
+                        every,
+                        how.guess,
+                        how.trust,
+                        again,
+                        back,
+                    ),
+                    leave(bids, sizes, lots, fixed, len(fixed), again, back),
+                )
+            )
             yield Exit(
                 scene.name,
                 scene.kind,
                 recovery,
                 stop,
                 lots,
-                market,
-                hybrid,
-                told[2][0],
-                market_left,
-                hybrid_left,
-                market_unfilled / lots,
-                hybrid_unfilled / lots,
-                float((1.0 - mid[min(len(mid) - 1, 5 * PER_SECOND)] / price) * 1e4),
+                market[0],
+                hybrid[0],
+                kept[0],
+                1.0 - market[1] / lots,
+                1.0 - hybrid[1] / lots,
+                market[2] / lots,
+                hybrid[2] / lots,
+                speed,
             )
 
 
-def _limits(scene: Scene, shape: Fallback, at: int) -> Floats:
-    """(patience,) price of the limit order at each step from the trigger at step `at` on.
-
-    It is priced with the mid, volatility and fall of the moment, as `fallback` has it.
+def drifts(scene: Scene, how: Fallback, at: int) -> Floats:
+    """(patience,) fall of the mid per slice that an exit triggered at step `at` carries on from
+    each step that it may wait: of the last ten seconds, as `carried` has it. Causal.
     """
-    wait, every = int(shape.patience // STEP), max(1, int(shape.every // STEP))
-    limits = np.empty(wait)
+    wait = int(how.patience // STEP)
     now = volatility(scene.mid[: at + wait])
-    for step in range(0, wait, every):
-        k = at + step
-        drift = fall(scene.mid, k)
-        spread = math.sqrt(max(0.0, float(now[k]) ** 2 - drift**2))  # about the drift
-        away = distance(shape, spread, drift, shape.patience - step * STEP)
-        limits[step : step + every] = scene.mid[k] * (1.0 - away)
-    return limits
+    found = np.empty(wait)
+    for step in range(wait):
+        drift = fall(scene.mid, at + step)
+        about = math.sqrt(max(0.0, float(now[at + step]) ** 2 - drift**2 / PER_SECOND))
+        found[step] = carried(drift, about, CALM_WINDOW / PER_SECOND) * how.every / SECOND
+    return found
+
+
+def parted(found: Sequence[Exit], chosen_on: Sequence[str]) -> list[Exit]:
+    """Exits whose kind says whether a rule was chosen on their scene: one of these in its name."""
+    return [
+        one._replace(
+            kind=f"{one.kind}, "
+            + ("chosen on" if any(part in one.scene for part in chosen_on) else "held out")
+        )
+        for one in found
+    ]
 
 
 def compare(found: Sequence[Exit], seed: int = 0) -> list[Comparison]:
@@ -220,6 +263,8 @@ def _line(
     picks = draws.integers(0, len(names), (DRAWS, len(names)))
     drawn = 1.0 - sums[1][picks].sum(axis=1) / sums[0][picks].sum(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
+    gaps = _worst(hybrid, of, picks) - _worst(market, of, picks)
+    gap_low, gap_high = np.quantile(gaps, [0.025, 0.975])
     fixed = np.array([one.fixed for one in chosen])
     p95 = [float(np.quantile(values, 0.95)) for values in (market, hybrid, fixed)]
 
@@ -240,12 +285,24 @@ def _line(
         p95[0],
         p95[1],
         p95[2],
+        float(gap_low),
+        float(gap_high),
         bool(p95[1] > p95[0] * (1.0 + 1e-9)),
         mean("market_unfilled"),
         mean("hybrid_unfilled"),
         mean("market_left"),
         mean("hybrid_left"),
     )
+
+
+def _worst(values: Floats, of: NDArray[np.int64], picks: NDArray[np.int64]) -> Floats:
+    """(draws,) 95 % quantile where each value counts as often as its family (`of`) was picked."""
+    order = np.argsort(values)
+    found = np.empty(len(picks))
+    for k, pick in enumerate(picks):
+        weights = np.cumsum(np.bincount(pick, minlength=picks.shape[1])[of[order]])
+        found[k] = values[order[np.searchsorted(weights, 0.95 * weights[-1])]]
+    return found
 
 
 def _family(one: Exit) -> str:

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from seawall.core.clock import SECOND
 from seawall.core.errors import DataError, SettingError
-from seawall.execution.fallback import Fallback, distance
+from seawall.execution.fallback import Fallback, Slices
+from seawall.execution.fallback_kernels import memory
 from seawall.lab.execution import crash, crash_study
 from seawall.lab.execution.crash import BANDS, PER_SECOND, Fitted, Scene, bridged
-from seawall.lab.execution.crash_kernels import leave
+from seawall.lab.execution.crash_kernels import leave, leave_in_slices
 from seawall.lab.execution.crash_study import CrashShape
 
 FITTED = Fitted(
@@ -19,6 +20,7 @@ FITTED = Fitted(
     half_life=1.0,
 )
 SPAN = 300 * SECOND
+UNIT = 10_000  # lots of the usual touch
 
 
 def falling(per_second: float, seconds: int = 120, calm: int = 20) -> Scene:
@@ -114,16 +116,61 @@ def test_no_more_is_sold_than_there_is_and_none_above_the_best_price(
         assert sold <= size.max(axis=0).sum() + 1e-9
 
 
-def test_the_kernel_s_limits_are_those_of_the_fallback() -> None:
-    scene, shape = falling(1.75e-3), Fallback()
-    at = 45 * PER_SECOND
-    limits = crash_study._limits(scene, shape, at)
-    assert len(limits) == 50
-    for second in range(5):
-        k = at + second * PER_SECOND
-        away = distance(shape, 0.0, 1.75e-3, (5 - second) * SECOND)
-        assert limits[second * 10] == pytest.approx(scene.mid[k] * (1 - away), rel=1e-4)
-        assert (limits[second * 10 : second * 10 + 10] == limits[second * 10]).all()
+@pytest.mark.parametrize("model", crash_study.RECOVERIES)
+def test_the_kernel_leaves_as_the_fallback_does(model: str) -> None:
+    """Slice by slice: what the study's kernel sells is what `Slices` would have sold."""
+    scene, shape, lots = falling(1.75e-3), CrashShape(), 60.0
+    how, at = shape.fallback, 45 * PER_SECOND
+    window = slice(at, at + crash_study.HORIZON)
+    mid = scene.mid[window]
+    away = np.ascontiguousarray(np.broadcast_to(scene.offset, (len(mid), BANDS)))
+    size = scene.size * crash.thinned(scene)[window, None]
+    drift = crash_study.drifts(scene, how, at)
+    assert drift == pytest.approx(1.75e-4, rel=1e-3)  # an even fall is no chance
+    back = shape.recovery(model)
+    sold, value, _ = leave_in_slices(
+        mid, away, size, lots, memory(BANDS), drift, 1, how.guess, how.trust, 10, back
+    )
+    slices, taken, left, worth = Slices(how), np.zeros(BANDS), lots, 0.0
+    for k in range(50):
+        there = np.maximum(0.0, size[k] - taken)
+        deep = slices.distance(away[k], there * UNIT, round(left * UNIT), k * how.every, 1.75e-3)
+        here = np.where(away[k] <= deep, there, 0.0)
+        here = np.minimum(here, np.maximum(0.0, left - np.concatenate([[0], np.cumsum(here)[:-1]])))
+        slices.took(round(here.sum() * UNIT))
+        taken, left = (taken + here) * (1 - back), left - here.sum()
+        worth += float(here @ (mid[k] * (1 - away[k])))
+    if model == "none":
+        assert left == pytest.approx(lots - size[0].sum(), abs=0.5) or left < 1e-3
+    else:
+        assert sold == pytest.approx(lots)
+        assert left == pytest.approx(0.0, abs=1e-3)
+        assert value == pytest.approx(worth, rel=1e-4)
+
+
+def test_waiting_costs_next_to_nothing_where_the_book_does_not_refill() -> None:
+    """The market's exit is the bound: what is lost by one slice's hope is a slice of the fall."""
+    found = crash_study.exits(falling(1.75e-3), CrashShape())
+    for one in found:
+        if one.recovery == "none":
+            assert one.hybrid <= one.market + 1.75e-4 * 1e4 * 1.5
+        else:
+            assert one.hybrid <= one.market + 1.0
+
+
+def test_what_waits_does_not_look_ahead() -> None:
+    scene, how, at = falling(1.75e-3), Fallback(), 30 * PER_SECOND
+    cut = scene._replace(mid=scene.mid[: at + 50])
+    assert np.array_equal(crash_study.drifts(scene, how, at), crash_study.drifts(cut, how, at))
+
+
+def test_parts_that_a_rule_was_chosen_on_are_told_from_those_held_out() -> None:
+    shape = CrashShape(stops=(0.02,), multiples=(10.0,))
+    found = crash_study.exits(falling(1.75e-3), shape)
+    found += crash_study.exits(falling(1.5e-3)._replace(name="2020-03-12/0"), shape)
+    told = crash_study.parted(found, ["2020-03-12"])
+    assert {one.kind for one in told} == {"scaled, held out", "scaled, chosen on"}
+    assert len({one.kind for one in told if one.scene.startswith("2020")}) == 1
 
 
 def test_exits_and_their_comparison_are_what_one_would_work_out() -> None:
