@@ -11,7 +11,7 @@ from scipy import stats
 from seawall.core.consensus import LEVEL, WIDTH
 from seawall.gating import kernels
 from seawall.gating import reference as references
-from seawall.gating.corridor import Corridor
+from seawall.gating.corridor import Bounded, Corridor
 from seawall.gating.reference import LOOK, TAIL, Reference
 
 Array = NDArray[np.float64]
@@ -54,6 +54,28 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     vpin: float = math.nan
     corroboration: float = math.nan
     naive: tuple[float, ...] = (math.nan,) * WIDTH  # plain mean of all that the sources said
+
+
+def summarised(
+    seen: Review, member: NDArray[np.uint8], reference: Reference
+) -> tuple[Bounded, Array, float]:
+    """The robust update of a window: its summary, its rows (n, WIDTH), the share with few
+    sources.
+    """
+    banned = sum(1 << slot for slot in range(len(member)) if not member[slot])
+    boxed, ends, pair, lacking = references.evaluate(
+        seen.panel,
+        seen.factor,
+        member,
+        banned,
+        reference.rule,
+        reference.usual,
+        reference.centre,
+        reference.scale,
+        seen.barred,
+    )
+    summary = references.bounded(ends, pair, reference.active)
+    return summary, boxed[0], lacking / len(seen.panel)
 
 
 def corroboration(seen: Review, reference: Reference, location: Array, anchor: Array) -> float:

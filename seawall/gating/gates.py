@@ -22,7 +22,7 @@ from seawall.gating import reference as references
 from seawall.gating import sources as standings
 from seawall.gating.figures import Review
 from seawall.gating.group import Group, GroupShape
-from seawall.gating.model import Models
+from seawall.gating.model import Models, Past
 from seawall.gating.reference import LOOK, Reference
 from seawall.gating.sources import Sources, SourceState
 
@@ -139,7 +139,10 @@ class Gating:
                 continue
             accused = {s: since for s, since in suspects.items() if s in group.sources}
             review = self._view(at, now, self.vpin[at], accused)
-            self.records += group.review(review, self.shape.enforce)
+            if now > group.taught:
+                self.records += group.review(review, self.shape.enforce)
+            else:
+                group.remember(review, self.shape.enforce)
         self._report(suspects, now)
         self.reviewed = now
 
@@ -191,6 +194,8 @@ class Gating:
         group.learn_residuals(
             np.ascontiguousarray(panel[new]), times[new], member, np.where(judged, trust, 0.0)
         )
+        if now <= group.taught:
+            return {}  # a warm-up goes through what the journal has judged already
         verdicts: dict[int, tuple[float, str]] = {}
         accused: set[int] = set()
         while int(member.sum()) >= 3:
@@ -334,14 +339,14 @@ class Gating:
             known = ", ".join(sorted(self.sources))
             raise DataError(f"there is no source {name}; they are {known}")
 
-    def restore(self, models: Models, states: Sources) -> None:
-        """Go on from what the journal holds: models, checkpoints, standings."""
+    def restore(self, models: Models, states: Sources, pasts: Mapping[str, Past]) -> None:
+        """Go on from what the journal holds: models, checkpoints, standings, the last reviews."""
         for name, state in states.states.items():
             if name in self.sources:
                 self.sources[name] = self._told[name] = state
         self._seat()
         for group in self.groups:
-            group.restore(models)
+            group.restore(models, pasts.get(group.name))
 
     def banned(self) -> list[str]:
         """Sources that only an operator lets in again."""

@@ -4,6 +4,7 @@ certificate.
 
 import math
 from collections.abc import Collection
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,13 +21,12 @@ from seawall.gating import reference as references
 from seawall.gating.certificate import Bound, Certificate
 from seawall.gating.corridor import Bounded, corridor
 from seawall.gating.figures import Figures, Review
-from seawall.gating.model import Model, Models, Shelf, matrix, plain, vector
+from seawall.gating.model import DAY, Model, Models, Past, Shelf, matrix, plain, start, vector
 from seawall.gating.reference import LEAST_ROWS, LOOK, Reference, Rule
 from seawall.gating.relearning import Step, Steps
 from seawall.gating.residuals import Residuals
 
 Array = NDArray[np.float64]
-DAY = 24 * HOUR
 COOLDOWN = 10 * MINUTE  # of anchor_anomaly and kl_divergence (S0)
 MARKET_WIDE = 0.5  # corroboration from which a move is the market's
 ANCHOR_LEVEL = 1e-4  # of the exact binomial test
@@ -59,6 +59,17 @@ class GroupShape(msgspec.Struct, frozen=True, kw_only=True):
     concentration: float = 0.15
     toxicity: float = 0.75
     divergence: float = 0.2
+
+
+class _Look(NamedTuple):
+    """What a review sees before it decides anything."""
+
+    member: NDArray[np.uint8]
+    window: Bounded
+    rows: Array
+    short: float
+    verdict: market.MarketVerdict
+    corroboration: float
 
 
 class Group:
@@ -96,6 +107,8 @@ class Group:
         self.outcome = "waiting"  # of the last review, in the words of `counts`
         self.counts = dict.fromkeys(("learned", "frozen", "rejected", "held"), 0)
         self.rolled_back = 0
+        self.taught = 0  # ns UTC up to which the model came from the journal
+        self._learned: frozenset[int] = frozenset()  # reviews of before then
         self._seed = seed
         self._held_until = 0
         self._held_for = ""
@@ -177,19 +190,7 @@ class Group:
         if len(seen.panel) < LEAST_WINDOW:
             self.reason = f"the window has {len(seen.panel)} of {LEAST_WINDOW} rows"
             return made
-        reference, model = self._known(), self._model()
-        member = seen.member if enforce else np.ones(len(self.sources), np.uint8)
-        window, rows, short = _summarised(seen, member, reference)
-        anchor = Bounded(
-            mean=vector(model.anchor),
-            reach=vector(model.anchor_bound),
-            covariance=matrix(model.scatter),
-            bound=matrix(model.scatter_bound),
-        )
-        width = int(reference.active.sum())
-        limits = reference.limits.at(len(seen.panel), reference.rows, width)
-        verdict = market.judge(window, anchor, limits, reference.active, reference.ridge)
-        corroboration = figures.corroboration(seen, reference, window.mean, anchor.mean)
+        member, window, rows, short, verdict, corroboration = self._look(seen, enforce)
         records = made + (self._after_accusation(seen, member, corroboration) if enforce else [])
         model = self._model()
         decision, reason = self._decide(seen, verdict, short)
@@ -218,7 +219,7 @@ class Group:
                 corroboration=corroboration,
                 influence=self._influences(seen, member, window.mean),
                 model=self.model.encoded(),
-                reference=reference.name,
+                reference=self._known().name,
                 certificate=msgspec.msgpack.encode(self.certificate),
             )
         )
@@ -226,6 +227,33 @@ class Group:
         if enforce:
             self._breakers(seen.now)
         return records
+
+    def remember(self, seen: Review, enforce: bool) -> None:
+        """A review that the journal has had: what it measured, without what it did."""
+        if self.reference is None or len(seen.panel) < LEAST_WINDOW:
+            return
+        look = self._look(seen, enforce)
+        if seen.now in self._learned:
+            self.steps.keep(self._step(seen, look.member, look.window.mean))
+        self._measure(seen, look.verdict, look.window, look.corroboration, look.rows)
+        if enforce:
+            self._breakers(seen.now)
+
+    def _look(self, seen: Review, enforce: bool) -> _Look:
+        reference, model = self._known(), self._model()
+        member = seen.member if enforce else np.ones(len(self.sources), np.uint8)
+        window, rows, short = figures.summarised(seen, member, reference)
+        anchor = Bounded(
+            mean=vector(model.anchor),
+            reach=vector(model.anchor_bound),
+            covariance=matrix(model.scatter),
+            bound=matrix(model.scatter_bound),
+        )
+        width = int(reference.active.sum())
+        limits = reference.limits.at(len(seen.panel), reference.rows, width)
+        verdict = market.judge(window, anchor, limits, reference.active, reference.ridge)
+        share = figures.corroboration(seen, reference, window.mean, anchor.mean)
+        return _Look(member, window, rows, short, verdict, share)
 
     def _known(self) -> Reference:
         assert self.reference is not None  # review and scores ask only where there is one
@@ -256,8 +284,7 @@ class Group:
     def _adopt(self, reference: Reference, now: int = 0) -> None:
         self.reference = reference
         self.model = start(reference, now)
-        self.shelf = Shelf()
-        self.shelf.keep(self.model)
+        self.shelf = Shelf()  # empty, as the journal has it: behind all is the reference itself
         self.steps = Steps()
         self.bound = Bound(reference.mean)
         self.residuals = Residuals(reference, self._seed)
@@ -521,9 +548,9 @@ class Group:
             updates=model.updates,
         )
 
-    def restore(self, models: Models) -> None:
+    def restore(self, models: Models, past: Past | None) -> None:
         """Take over the model that the journal holds, where it is measured by the same
-        reference.
+        reference, and what its last review came to.
         """
         data = models.made.get(self.name)
         if self.reference is None and data is not None:
@@ -540,52 +567,16 @@ class Group:
         self.bound.envelope = np.array(kept.envelope).reshape(2, WIDTH)
         self.bound.decisions = kept.decisions
         self.shelf = models.shelf(self.name)
-
-
-def start(reference: Reference, now: int) -> Model:
-    """The model before it has learned anything: the reference itself."""
-    zeros = (0.0,) * WIDTH
-    return Model(
-        ts=now,
-        origin=now,
-        updates=0,
-        mean=plain(reference.mean),
-        covariance=plain(reference.shape),
-        anchor=plain(reference.mean),
-        anchor_bound=zeros,
-        walked=zeros,
-        day=now // DAY,
-        scatter=plain(reference.covariance),
-        scatter_bound=(0.0,) * (WIDTH * WIDTH),
-        bound=zeros,
-        envelope=plain(np.array([reference.mean, reference.mean])),
-        decisions=0.0,
-    )
+        self.taught = kept.ts
+        if past is None:
+            return
+        self._learned = past.learned
+        self.decision, self.reason, self.outcome = _gate(past.decision), past.reason, past.decision
+        if past.certificate:
+            self.certificate = msgspec.msgpack.decode(past.certificate, type=Certificate)
 
 
 def _gate(decision: str) -> GateDecision:
     if decision == "learned":
         return GateDecision.PASS
     return GateDecision.REJECT if decision == "rejected" else GateDecision.FREEZE
-
-
-def _summarised(
-    seen: Review, member: NDArray[np.uint8], reference: Reference
-) -> tuple[Bounded, Array, float]:
-    """The robust update of a window: its summary, its rows (n, WIDTH), the share with few
-    sources.
-    """
-    banned = sum(1 << slot for slot in range(len(member)) if not member[slot])
-    boxed, ends, pair, lacking = references.evaluate(
-        seen.panel,
-        seen.factor,
-        member,
-        banned,
-        reference.rule,
-        reference.usual,
-        reference.centre,
-        reference.scale,
-        seen.barred,
-    )
-    summary = references.bounded(ends, pair, reference.active)
-    return summary, boxed[0], lacking / len(seen.panel)

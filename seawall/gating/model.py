@@ -4,17 +4,19 @@ Each change is one record that holds the whole model, so a crash leaves the old 
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.core.clock import MINUTE
+from seawall.core.clock import HOUR, MINUTE
 from seawall.core.consensus import WIDTH
 from seawall.core.records import AnyRecord, ModelRolledBack, ModelUpdated, ReferenceMade
+from seawall.gating.reference import Reference
 
 Array = NDArray[np.float64]
+DAY = 24 * HOUR
 CHECKPOINT = 5 * MINUTE
 CHECKPOINTS = 20
 
@@ -71,6 +73,41 @@ def matrix(values: tuple[float, ...]) -> Array:
 def plain(array: Array) -> tuple[float, ...]:
     """An array as a flat tuple."""
     return tuple(np.asarray(array, dtype=np.float64).ravel().tolist())
+
+
+def start(reference: Reference, now: int) -> Model:
+    """The model before it has learned anything: the reference itself."""
+    zeros = (0.0,) * WIDTH
+    return Model(
+        ts=now,
+        origin=now,
+        updates=0,
+        mean=plain(reference.mean),
+        covariance=plain(reference.shape),
+        anchor=plain(reference.mean),
+        anchor_bound=zeros,
+        walked=zeros,
+        day=now // DAY,
+        scatter=plain(reference.covariance),
+        scatter_bound=(0.0,) * (WIDTH * WIDTH),
+        bound=zeros,
+        envelope=plain(np.array([reference.mean, reference.mean])),
+        decisions=0.0,
+    )
+
+
+class Past(NamedTuple):
+    """What the journal has of a group's reviews beside its model.
+
+    Attributes:
+        decision, reason: of the last one. certificate: MessagePack, empty where there is none.
+        learned: ns UTC of those whose learning is still in the model by itself.
+    """
+
+    decision: str
+    reason: str
+    certificate: bytes
+    learned: frozenset[int]
 
 
 class Shelf:

@@ -191,7 +191,7 @@ def build(
     if funds is not None:
         deposits = funds(venue)
     traded = traded_of(settings, catalog, deposits)
-    perception.gating.restore(books.models, books.sources)
+    perception.gating.restore(books.models, books.sources, books.updates.pasts())
     perception.tell()
     action = action_of(settings, perception, books, venue, recorder, run, traded)
     started = RunStarted(

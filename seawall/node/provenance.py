@@ -18,6 +18,7 @@ from seawall.core.records import (
 )
 from seawall.core.verdicts import Standing
 from seawall.gating.group import MARKET_WIDE, Group
+from seawall.gating.model import Past
 
 UPDATES = 200  # kept
 INCIDENTS = 100
@@ -166,6 +167,30 @@ class UpdateLog:
                 verdict=verdict,
             )
         )
+
+    def pasts(self) -> dict[str, Past]:
+        """Group → what its reviews came to.
+
+        What was learned before a rollback is in the model no longer by itself.
+        """
+        learned: dict[str, set[int]] = {group: set() for group in self._decisions}
+        reasons = dict.fromkeys(self._decisions, "")
+        for update in self.updates:
+            if update.decision == "rolled back":
+                learned.setdefault(update.group, set()).clear()
+                continue
+            reasons[update.group] = update.reason
+            if update.decision == "learned":
+                learned[update.group].add(update.ts * MILLISECOND)
+        return {
+            group: Past(
+                decision,
+                reasons[group],
+                self.certificates.get(group, b""),
+                frozenset(learned[group]),
+            )
+            for group, decision in self._decisions.items()
+        }
 
     def state(self) -> Any:
         """Plain values."""

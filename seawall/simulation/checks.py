@@ -192,6 +192,8 @@ class Checks:
             return
         old, new = decoded(known), decoded(update.model)
         learned = update.decision == "learned"
+        if update.ts <= old.ts:
+            raise ViolationError("models", f"{update.group} is reviewed at {update.ts} again")
         if new.updates != old.updates + learned or (not learned and new.mean != old.mean):
             text = f"{update.group}: {update.decision}, and yet update {new.updates} moved it"
             raise ViolationError("models", text)

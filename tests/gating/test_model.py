@@ -198,7 +198,7 @@ def test_standings_survive_a_restart():
     again = Sources()
     again.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(fold.state())))
     fresh = twin.run(panel[:60]).gating
-    fresh.restore(Models(), again)
+    fresh.restore(Models(), again, {})
     assert fresh.sources["s0"].standing is Standing.BANNED
     assert not fresh.member[0, 0]
     assert fresh.admits("s0") == (0.0, True)
