@@ -1,8 +1,9 @@
 """Orders at a venue: sent, amended, cancelled, and what the venue says of them, in our books.
 
-An order is journaled before it leaves and is never sent again blind: without an answer it is
-UNKNOWN, takes no new risk on its instrument, and is asked for by its id until the venue has said
-what became of it, or has shown twice, after it could no longer be accepted, that it never came.
+An order is journaled before it leaves (all of a boundary in one durable write) and is never sent
+again blind: without an answer it is UNKNOWN, takes no new risk on its instrument, and is asked for
+by its id until the venue has said what became of it, or has shown twice, after it could no longer
+be accepted, that it never came.
 """
 
 from collections.abc import Callable
@@ -68,7 +69,7 @@ class Desk:
 
     Args:
         prefix: of client ids; never the same for two journals at one venue.
-        record: journals records, durably, and applies them to the folds.
+        record: journals records, durably or until `hold`'s commit, and applies them to the folds.
         last_fill: report sequence of the last fill that the ledger has booked.
     """
 
@@ -89,6 +90,9 @@ class Desk:
         self._prefix = prefix
         self._record = record
         self._last_fill = last_fill
+        self._commit: Callable[[], None] | None = None  # while requests wait
+        self._waiting: list[Callable[[], None]] = []  # requests that are journaled and not sent yet
+        self._cut = False  # while requests leave: the venue has stopped answering
         self._rejections: dict[Errand, tuple[int, int]] = {}  # (in a row, retry at)
         self._misses: dict[str, int] = {}
         self._asked: dict[str, int] = {}
@@ -122,11 +126,43 @@ class Desk:
 
     # --- toward the venue ---
 
-    def send(self, order: Order, now: int) -> OrderEntry | None:
+    def hold(self, commit: Callable[[], None]) -> None:
+        """Requests wait from here on, so that all of a boundary share one durable write.
+
+        Args:
+            commit: makes durable what was recorded since. StoreError where it cannot.
+        """
+        self._commit = commit
+
+    def release(self) -> None:
+        """Requests leave from here on, first those that have waited. See `depart`."""
+        self.depart()
+        self._commit = None
+
+    def depart(self) -> None:
+        """Make durable what was recorded; then the requests that wait leave, in their order.
+
+        Raises:
+            StoreError: it could not be kept; nothing leaves.
+        """
+        if self._commit is not None:
+            self._commit()
+        self._cut = False
+        waiting, self._waiting = self._waiting, []
+        for request in waiting:
+            request()
+
+    def _leave(self, request: Callable[[], None]) -> None:
+        self._waiting.append(request)
+        if self._commit is None:
+            self.depart()
+
+    def send(self, order: Order, now: int, at_once: bool = False) -> OrderEntry | None:
         """Journal, then send: what leaves is always known to our books.
 
         Args:
             order: its client id, its time limit and the attempt that it follows are filled in here.
+            at_once: it does not wait for the others, since the caller goes by what comes of it.
 
         Returns:
             The order as it stands after; None where it was refused at the door.
@@ -142,14 +178,23 @@ class Desk:
             OrderCreated(ts=now, order=order),
             OrderChanged(ts=now, client_id=client_id, state=OrderState.SENT),
         )
+        self._leave(lambda: self._request(client_id, now, lambda: self._venue.gateway.place(order)))
+        if at_once:
+            self.depart()
+        return self.orders.open.get(client_id)
+
+    def _request(self, client_id: str, now: int, ask: Callable[[], None]) -> None:
+        """Place an order or put it in another one's place, and take in how that went."""
+        if self._cut:
+            self._change(client_id, OrderState.REJECTED, now, f"not sent: {self.unreachable}")
+            return
         try:
-            self._venue.gateway.place(order)
+            ask()
         except OrderRefusedError as error:
             self._change(client_id, OrderState.REJECTED, now, str(error))
         except VenueUnreachableError as error:
             self.lost(str(error))
             self._change(client_id, OrderState.UNKNOWN, now, str(error))
-        return self.orders.open.get(client_id)
 
     def amend(
         self,
@@ -187,21 +232,24 @@ class Desk:
                 filled=entry.filled,
             ),
         )
-        try:
-            self._venue.gateway.replace(old.client_id, order)
-        except OrderRefusedError as error:
-            self._change(order.client_id, OrderState.REJECTED, now, str(error))
-        except VenueUnreachableError as error:
-            self.lost(str(error))
-            self._change(order.client_id, OrderState.UNKNOWN, now, str(error))
+        gateway = self._venue.gateway
+        self._leave(
+            lambda: self._request(
+                order.client_id, now, lambda: gateway.replace(old.client_id, order)
+            )
+        )
 
     def _next_id(self) -> str:
         return f"{self._prefix}-{self.orders.created + 1}"
 
     def cancel(self, entry: OrderEntry, now: int) -> None:
         """Ask the venue to cancel an order."""
-        order = entry.order
-        self._change(order.client_id, OrderState.PENDING_CANCEL, now, "")
+        self._change(entry.order.client_id, OrderState.PENDING_CANCEL, now, "")
+        self._leave(lambda: self._ask_to_cancel(entry.order))
+
+    def _ask_to_cancel(self, order: Order) -> None:
+        if self._cut:
+            return  # its fate is asked for with all others
         try:
             self._venue.gateway.cancel(order.instrument, order.client_id)
         except OrderRefusedError:
@@ -376,6 +424,7 @@ class Desk:
     def lost(self, reason: str) -> None:
         """The venue did not answer: whatever was open there may have changed unheard."""
         self.unreachable = reason or "the venue does not answer"
+        self._cut = True
         self.behind = True
         self._missed.update(self.orders.open)
 

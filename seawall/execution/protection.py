@@ -320,6 +320,7 @@ class Protecting:
                 intent_ts=agreed.ts,
             ),
             now,
+            at_once=True,
         )
         if sent is None and purpose is Purpose.STOP and key not in self.watched:
             why = desk.orders.done[-1].reason

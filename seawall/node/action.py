@@ -5,7 +5,7 @@ be rebuilt from the journal, but for opinions and goals, which are formed anew.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -227,6 +227,7 @@ class Action:
         self.limits = limits
         self.orchestrators = [each.orchestrator for each in several] or [orchestrator]
         self._venue = venue
+        self._recorder = recorder
         self._record = recorder.record
         self._aims: dict[tuple[str, str], float] = {}
         self._ground: object = None  # what risk went by at the last boundary
@@ -261,7 +262,31 @@ class Action:
         now: int,
         strengths: NDArray[np.float64] | None = None,
     ) -> None:
-        """One boundary: its frames and rows, the opinions on the rows and what they come to."""
+        """One boundary: its frames and rows, the opinions on the rows and what they come to.
+
+        All that is journaled of it is one durable write; only then do its orders leave.
+        """
+        self._recorder.hold()
+        self.executor.hold(self._recorder.commit)
+        try:
+            self._act(seen, opinions, now, strengths)
+        except Exception:  # what was recorded before a defect stands, and so do its orders
+            self._together()
+            raise
+        self._together()
+
+    def _together(self) -> None:
+        """Journal what was held, let the requests leave, and journal what was refused of them."""
+        self.executor.release()
+        self._recorder.release()
+
+    def _act(
+        self,
+        seen: Perceived,
+        opinions: Mapping[str, NDArray[Any]],
+        now: int,
+        strengths: NDArray[np.float64] | None,
+    ) -> None:
         self.prices.update(seen.frames)
         if self._watch is not None:
             self._watch.look(self.prices.frames, self.prices.touches, now)
@@ -576,23 +601,3 @@ class Action:
 
 def _instrument_of(intent: AnyIntent) -> str:
     return getattr(intent, "instrument", "")
-
-
-def edges_of(seen: Perceived) -> NDArray[np.int64]:
-    """(boundaries + 1,) where the frames of each boundary of a block begin, and their end."""
-    inner = np.flatnonzero(np.diff(seen.frames["ts"])) + 1
-    return np.concatenate([[0], inner, [len(seen.frames)]]).astype(np.int64)
-
-
-def boundary_of(seen: Perceived, edges: NDArray[np.int64], at: int) -> tuple[Perceived, slice]:
-    """One boundary of a block, and where its rows stand among all."""
-    groups = len(seen.rows) // (len(edges) - 1)
-    part = slice(at * groups, (at + 1) * groups)
-    return Perceived(seen.frames[edges[at] : edges[at + 1]], seen.rows[part]), part
-
-
-def boundaries(seen: Perceived) -> Iterator[tuple[Perceived, slice]]:
-    """The boundaries of a block one by one, and where each one's rows stand among all."""
-    edges = edges_of(seen)
-    for at in range(len(edges) - 1):
-        yield boundary_of(seen, edges, at)

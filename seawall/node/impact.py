@@ -27,10 +27,10 @@ from seawall.lab.attacks import Attack, attacked
 from seawall.lab.impact import Impact, Review
 from seawall.lab.trading import NO_INTENT, Boundary, TradingTracker
 from seawall.node import assembly
-from seawall.node.action import Action, boundaries
+from seawall.node.action import Action
 from seawall.node.naive import mean_prices
 from seawall.node.node import Node
-from seawall.node.perception import Perceived, Perception
+from seawall.node.perception import Perceived, Perception, boundaries
 from seawall.storage.journal import MemoryJournal
 
 START = 1_700_000_040 * SECOND  # of a simulated market, ns UTC; on a minute

@@ -40,11 +40,11 @@ from seawall.core.records import (
 )
 from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
-from seawall.node.action import Action, boundary_of, edges_of
+from seawall.node.action import Action
 from seawall.node.busy import Busy
 from seawall.node.heartbeat import Heartbeat
 from seawall.node.naive import NaiveModel
-from seawall.node.perception import Perceived, Perception, combined
+from seawall.node.perception import Perceived, Perception, boundary_of, combined, edges_of
 from seawall.node.provenance import Reviewed, long_lists
 from seawall.node.provenance_views import model_measures
 from seawall.node.quiet import Quiet

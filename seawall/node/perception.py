@@ -238,3 +238,23 @@ class Perception:
         frames = full[:count].copy()
         full[:count].view(np.uint8)[:] = 0
         return frames
+
+
+def edges_of(seen: Perceived) -> NDArray[np.int64]:
+    """(boundaries + 1,) where the frames of each boundary of a block begin, and their end."""
+    inner = np.flatnonzero(np.diff(seen.frames["ts"])) + 1
+    return np.concatenate([[0], inner, [len(seen.frames)]]).astype(np.int64)
+
+
+def boundary_of(seen: Perceived, edges: NDArray[np.int64], at: int) -> tuple[Perceived, slice]:
+    """One boundary of a block, and where its rows stand among all."""
+    groups = len(seen.rows) // (len(edges) - 1)
+    part = slice(at * groups, (at + 1) * groups)
+    return Perceived(seen.frames[edges[at] : edges[at + 1]], seen.rows[part]), part
+
+
+def boundaries(seen: Perceived) -> Iterator[tuple[Perceived, slice]]:
+    """The boundaries of a block one by one, and where each one's rows stand among all."""
+    edges = edges_of(seen)
+    for at in range(len(edges) - 1):
+        yield boundary_of(seen, edges, at)

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from seawall.core.errors import InvariantError
+from seawall.core.errors import InvariantError, SeawallError, StoreError
 from seawall.core.records import AnyRecord, Fold
 from seawall.storage.journal import SnapshotJournal
 
 
 class Recorder:
     """The one way into the journal: a record is durable before any fold hears of it.
+
+    Between `hold` and `release` the folds are ahead of the disk: all records of a boundary share
+    one durable write, and nothing that they say may leave the process before `commit`.
 
     Args:
         folds: in step with the journal (new ones with an empty journal, else after `recover`).
@@ -29,7 +32,9 @@ class Recorder:
         self.journal = journal
         self._folds = _distinct(folds)
         self._every = every
-        self._broken = ""
+        self._failure: SeawallError | None = None
+        self._holding = False
+        self._held: list[AnyRecord] = []
 
     @property
     def left(self) -> int:
@@ -43,12 +48,48 @@ class Recorder:
             StoreError: they could not be kept; no fold has heard of them.
             InvariantError: a fold refused one that is kept; from then on nothing is recorded.
         """
-        if self._broken:
-            raise InvariantError(self._broken)
-        before = self.journal.rows
-        self.journal.append(list(records))
-        for seq, record in enumerate(records, before + 1):
+        if self._failure is not None:
+            raise self._failure
+        first = self.journal.rows + len(self._held) + 1
+        self._held += records
+        if not self._holding:
+            self._keep()
+        for seq, record in enumerate(records, first):
             self._apply(seq, record)
+        if not self._holding:
+            self._snapshot_where_due(first - 1)
+
+    def hold(self) -> None:
+        """From here on records are applied at once, and kept together by `commit`."""
+        self._holding = True
+
+    def commit(self) -> None:
+        """Keep what is held, durably.
+
+        Raises:
+            StoreError: it could not be kept; from then on nothing is recorded.
+        """
+        if self._failure is not None:
+            raise self._failure
+        before = self.journal.rows
+        if self._held:
+            try:
+                self._keep()
+            except StoreError as error:
+                self._failure = error  # the folds are ahead of the journal for good
+                raise
+            self._snapshot_where_due(before)
+
+    def release(self) -> None:
+        """Keep what is held; from here on each call is kept before it is applied. See `commit`."""
+        self._holding = False
+        self.commit()
+
+    def _keep(self) -> None:
+        held, self._held = self._held, []
+        self.journal.append(held)
+
+    def _snapshot_where_due(self, before: int) -> None:
         if self.journal.rows // self._every > before // self._every:
             self.snapshot()
 
@@ -66,8 +107,8 @@ class Recorder:
             StoreError: they could not be kept; no fold has heard of them.
             InvariantError: a fold refused one that is kept; from then on nothing is recorded.
         """
-        if self._broken:
-            raise InvariantError(self._broken)
+        if self._failure is not None:
+            raise self._failure
         self.journal.append(list(records))
         move()
         for fold in self._folds:
@@ -80,7 +121,9 @@ class Recorder:
             for fold in self._folds:
                 fold.apply(record)
         except BaseException as error:
-            self._broken = f"the books stopped at journal row {seq}: {error}; nothing more is kept"
+            self._failure = InvariantError(
+                f"the books stopped at journal row {seq}: {error}; nothing more is kept"
+            )
             raise
 
     def snapshot(self) -> None:

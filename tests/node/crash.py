@@ -30,7 +30,8 @@ minimum_hold_s = 0
 volatility_threshold = 10
 drawdown_threshold = 0.5
 """  # some two hundred orders a second
-NEWEST = "SELECT seq, kind FROM journal ORDER BY seq DESC LIMIT 1"
+NEWEST = "SELECT seq FROM journal ORDER BY seq DESC LIMIT 1"
+CAME = "SELECT seq FROM journal WHERE seq > ? AND kind = ? LIMIT 1"
 CREATED = "SELECT max(seq), sum(kind = 'order_created') FROM journal WHERE seq > ?"
 
 
@@ -147,8 +148,8 @@ class Run:
     def await_moment(self) -> None:
         """Until an instant after some step of an order's way.
 
-        The journal's newest row is of some kind (a change to SENT is written before the order
-        leaves), or the exchange's log has grown (the order is accepted, or something was reported).
+        The journal has a new row of some kind (a change to SENT is written before the order
+        leaves, with all of its boundary), or the exchange's log has grown (the order is accepted, or something was reported).
         """
         step = self.random.choice(("order_changed", "approved", "fill", "log", "log"))
         deadline = time.monotonic() + PATIENCE
@@ -158,9 +159,7 @@ class Run:
             while True:  # no pause: the moment lasts some microseconds
                 if step == "log" and self.log.stat().st_size > logged:
                     return
-                if step != "log":
-                    seq, kind = file.execute(NEWEST).fetchone()
-                    if seq > start and kind == step:
-                        return
+                if step != "log" and file.execute(CAME, (start, step)).fetchone():
+                    return
                 assert time.monotonic() < deadline, f"no {step}: {self.words('node')}"
                 self._alive("node")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND
 from seawall.core.consensus import CONSENSUS
+from seawall.core.errors import StoreError
 from seawall.core.events import Side
 from seawall.core.frames import FRAME, FrameFlag, Regime
 from seawall.core.intents import Close, Target, Urgency
@@ -25,13 +26,14 @@ from seawall.core.records import (
     LedgerAdjusted,
     OperatorCommanded,
     OrderAdopted,
+    OrderChanged,
     OrderCreated,
     RunStarted,
 )
 from seawall.execution import Executor
-from seawall.node.action import Action, Books, Prices, boundaries
+from seawall.node.action import Action, Books, Prices
 from seawall.node.foreign import Foreign
-from seawall.node.perception import Perceived
+from seawall.node.perception import Perceived, boundaries
 from seawall.node.reconciliation import PATIENCE
 from seawall.risk.breakers import BREAKERS
 from seawall.risk.gauges import Gauges
@@ -222,6 +224,74 @@ def test_an_intent_is_in_the_journal_before_its_order_leaves(desk):
     desk.wish(5)
     desk.step()
     assert desk.venue.requested == ["a-1"]
+
+
+def test_all_of_a_boundary_is_kept_in_one_write_before_any_of_it_leaves(desk, monkeypatch):
+    happened: list[str] = []
+    append = desk.journal.append
+
+    def appended(records: list[AnyRecord]) -> None:
+        happened.append("write")
+        append(records)
+
+    monkeypatch.setattr(desk.journal, "append", appended)
+    desk.venue.watch = lambda order: happened.append(order.instrument)
+    for lots in (5, -5):  # the second boundary books the fills of the first as well
+        happened.clear()
+        desk.wish(lots)
+        desk.wish(lots, OTHER.name)
+        desk.step()
+        assert happened == ["write", PERP.name, OTHER.name]
+    desk.step(2)
+    assert (desk.lots(), desk.lots(OTHER.name)) == (-5, -5)
+
+
+def test_nothing_leaves_where_it_cannot_be_kept(desk, monkeypatch):
+    def full(records: list[AnyRecord]) -> None:
+        raise StoreError("no space is left")
+
+    desk.step()
+    monkeypatch.setattr(desk.journal, "append", full)
+    desk.wish(5)
+    for _ in range(2):  # the folds are ahead of the journal: it stays so
+        with pytest.raises(StoreError, match="no space"):
+            desk.step()
+        monkeypatch.undo()
+    assert desk.venue.requested == []
+    with pytest.raises(StoreError, match="no space"):
+        desk.action.halt("a defect", desk.now)
+    assert desk.told(IntentDecided, OrderCreated) == []
+
+
+def test_what_was_decided_before_a_defect_leaves(desk, monkeypatch):
+    def defect(*_: object) -> None:
+        raise ZeroDivisionError
+
+    desk.wish(5)
+    monkeypatch.setattr(desk.action.executor._protecting, "work", defect)
+    with pytest.raises(ZeroDivisionError):
+        desk.step()
+    assert desk.venue.requested == ["a-1"]
+    assert desk.told(OrderCreated)
+
+
+def test_what_would_leave_after_the_venue_fell_silent_stays_here(desk):
+    def fails_after_this(order: Order) -> None:
+        desk.venue.faults.lose_request = True
+
+    desk.venue.watch = fails_after_this
+    desk.wish(5)
+    desk.wish(5, OTHER.name)
+    desk.step()
+    assert desk.venue.requested == ["a-1"]
+    states = {r.client_id: (r.state, r.reason) for r in desk.told(OrderChanged)}
+    assert states["a-1"][0] is OrderState.UNKNOWN
+    assert states["a-2"][0] is OrderState.REJECTED
+    assert states["a-2"][1].startswith("not sent: ")
+    desk.venue.watch, desk.venue.faults.lose_request = lambda order: None, False
+    desk.step(20)
+    assert (desk.lots(), desk.lots(OTHER.name)) == (5, 5)
+    assert not desk.action.disagreements()
 
 
 def test_a_wish_to_close_what_is_not_held_is_nothing(desk):
