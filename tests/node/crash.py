@@ -149,7 +149,8 @@ class Run:
         """Until an instant after some step of an order's way.
 
         The journal has a new row of some kind (a change to SENT is written before the order
-        leaves, with all of its boundary), or the exchange's log has grown (the order is accepted, or something was reported).
+        leaves, with all of its boundary), or the exchange's log has grown (the order is accepted,
+        or something was reported).
         """
         step = self.random.choice(("order_changed", "approved", "fill", "log", "log"))
         deadline = time.monotonic() + PATIENCE
