@@ -43,6 +43,7 @@ from seawall.node.reconciliation import Doubt, adjustments, differences, in_word
 from seawall.node.slippage import Watch
 from seawall.node.strategy import AtWork, Chosen
 from seawall.node.tally import Tally
+from seawall.node.together import together
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.risk.breakers import Breaker, Breakers
 from seawall.risk.gauges import Gauges
@@ -262,23 +263,9 @@ class Action:
         now: int,
         strengths: NDArray[np.float64] | None = None,
     ) -> None:
-        """One boundary: its frames and rows, the opinions on the rows and what they come to.
-
-        All that is journaled of it is one durable write; only then do its orders leave.
-        """
-        self._recorder.hold()
-        self.executor.hold(self._recorder.commit)
-        try:
+        """One boundary: its frames and rows, the opinions on the rows and what they come to."""
+        with together(self._recorder, self.executor):
             self._act(seen, opinions, now, strengths)
-        except Exception:  # what was recorded before a defect stands, and so do its orders
-            self._together()
-            raise
-        self._together()
-
-    def _together(self) -> None:
-        """Journal what was held, let the requests leave, and journal what was refused of them."""
-        self.executor.release()
-        self._recorder.release()
 
     def _act(
         self,
