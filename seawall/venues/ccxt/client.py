@@ -137,6 +137,7 @@ def client_of(
                 # nobody asks for these, and their code compares numbers that are texts here
                 "watchPositions": {"fetchPositionsSnapshot": False},
                 "watchBalance": {"fetchBalanceSnapshot": False},
+                **dict(account.terms.options),
             },
         }
     )
@@ -208,12 +209,18 @@ def _quiet(base: Any, terms: Terms, seen: Seen | None) -> Any:
             return super().on_rest_response(code, *rest)
 
         def sign(self, path: Any, api: Any = "public", method: Any = "GET", *rest: Any) -> Any:
-            params = dict(rest[0]) if rest and isinstance(rest[0], dict) else {}
-            rest = (params, *rest[1:]) if rest and isinstance(rest[0], dict) else rest
+            given = rest[0] if rest else {}
+            several = given if isinstance(given, list) else [given]
+            parts = [dict(part) if isinstance(part, dict) else part for part in several]
+            if rest:  # copies, since what is taken out here is sent another way
+                rest = (parts if isinstance(given, list) else parts[0], *rest[1:])
             window = self.options.get("recvWindow")
-            expires = params.pop("expTime", None) if terms.expiry == EXP_TIME else None
-            if terms.expiry == RECV_WINDOW and base.__name__ == "bybit":
-                self.options["recvWindow"] = params.pop("recvWindow", window)
+            expires = None
+            for params in (part for part in parts if isinstance(part, dict)):
+                if terms.expiry == EXP_TIME:
+                    expires = params.pop("expTime", expires)
+                if terms.expiry == RECV_WINDOW and base.__name__ == "bybit":
+                    self.options["recvWindow"] = params.pop("recvWindow", window)
             signed = super().sign(path, api, method, *rest)
             if window is not None:
                 self.options["recvWindow"] = window

@@ -132,6 +132,8 @@ class Desk:
             request = self._leaving(order)
             found = await self.ask(PLACE, "create_order", *msgspec.structs.astuple(request))
             self.answer(found, order.client_id)
+            if found.get("id") and self.told[order.client_id].state is OrderState.SENT:
+                self._say(order.client_id, OrderState.NEW, "")  # taken, and no more was answered
         except OrderRefusedError as error:
             self._say(order.client_id, OrderState.REJECTED, str(error))
         except asyncio.CancelledError:
@@ -172,6 +174,8 @@ class Desk:
             elif number is None:
                 found = await self.find(client_id, symbol)
                 number = str(found["id"]) if found else ""
+                if found is not None:
+                    self._identify(found, client_id)
             until = self.venue_now() + 5 * SECOND
             if self.terms.expiry == "recv_window":
                 params |= expiry(self.terms, self.venue_now(), until)
@@ -315,18 +319,25 @@ class Desk:
         """The order in the lists of open and of finished ones."""
         left = self.log.left.get(client_id)
         since = (left.ts if left else self.log.opened) // MILLISECOND - 60_000
-        has = self.client.has
-        finished = (
-            "fetch_canceled_and_closed_orders"
-            if has.get("fetchCanceledAndClosedOrders") is True
-            else "fetch_closed_orders"
-        )
-        for name in ("fetch_open_orders", finished):
+        for name in ("fetch_open_orders", *self._finished()):
             for found in await self.ask(READ, name, symbol, since, None):
                 if client_id_of(found, self.terms) == client_id:
                     order: dict[str, Any] = found
                     return order
         return None
+
+    def _finished(self) -> tuple[str, ...]:
+        """What is asked for orders that have ended, however they did: closed ones are at some
+        exchanges only those that were filled."""
+        has = self.client.has
+        for name, asked in (
+            ("fetchCanceledAndClosedOrders", "fetch_canceled_and_closed_orders"),
+            ("fetchOrders", "fetch_orders"),
+        ):
+            if has.get(name) is True:
+                return (asked,)
+        cancelled = has.get("fetchCanceledOrders") is True
+        return ("fetch_closed_orders", *(("fetch_canceled_orders",) if cancelled else ()))
 
     async def orders(self, client_ids: list[str] | None) -> list[OrderReport]:
         """See Account."""

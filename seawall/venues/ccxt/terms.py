@@ -42,6 +42,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         swap: what is added to ccxt's edit_order so that one request cancels an order which has
             filled nothing and places another; empty where there is no such request.
         private_data: market data are told to accounts only.
+        directs: a contract's trigger is told which way the price must come.
+        options: of ccxt's client.
+        sends_as: the parameter of ccxt's create_order that carries our id.
         cancels_by: the parameter that names an order by our id in a cancel; "" where none does.
     """
 
@@ -65,6 +68,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     decimals: int = 18
     apart: bool = False
     asks_by_client_id: bool = False
+    directs: bool = False
+    options: tuple[tuple[str, str], ...] = ()
+    sends_as: str = "clientOrderId"
     cancels_by: str = ""
     swap: tuple[tuple[str, str], ...] = ()
     private_data: bool = False
@@ -115,13 +121,15 @@ TERMS: dict[str, Terms] = {
         cancels_by="clientOrderId",
     ),
     # Coinbase: a request's token is good for 120 s and nothing shortens that; an id that was used
-    # gives its old order again.
+    # gives its old order again. ccxt drops an id that it is given by its own word for it.
     "coinbase": Terms(
         client_id=r"[A-Za-z0-9_-]{1,64}",
         forever=True,
         absence_ns=150 * SECOND,
         refusals=("RateLimitExceeded",),
         trades_limit=250,
+        sends_as="client_order_id",
+        options=(("fetchBalance", "v3PrivateGetBrokerageAccounts"),),  # else wallets, one page
     ),
     # OKX: expTime is the gateway's clock in milliseconds; ids are letters and digits only.
     "okx": Terms(
@@ -148,6 +156,7 @@ TERMS: dict[str, Terms] = {
         wallet="walletBalance",
         realised=("execPnl",),
         cancels_by="orderLinkId",
+        directs=True,
     ),
     # Alpaca: an id is refused for ever once it was used; nothing says how long a request may take.
     # 200 requests a minute; all trades from a time on come in one answer of our client.

@@ -74,13 +74,16 @@ def request_of(order: Order, instrument: Instrument, terms: Terms, now: int) -> 
     if order.accept_until and now >= order.accept_until:
         raise OrderRefusedError("not sent: its time was over before it could leave")
     tick, lot = instrument.tick_value, instrument.lot_value
-    params: dict[str, Any] = {"clientOrderId": outward(terms, order.client_id)}
+    params: dict[str, Any] = {terms.sends_as: outward(terms, order.client_id)}
     kind = "limit" if order.type.priced else "market"
     if order.type is OrderType.TRAILING_STOP:
         params |= _trailing(order, tick)
     elif order.trigger is not None:
         name = "takeProfitPrice" if order.type.gains else "triggerPrice"
         params[name] = decimal(order.trigger.price, tick)
+        if terms.directs and instrument.kind is not Kind.SPOT and not order.type.gains:
+            rising = order.side is Side.BUY
+            params["triggerDirection"] = "ascending" if rising else "descending"
     if order.trigger is not None and order.trigger.by is TriggerBy.MARK:
         params["workingType"] = "MARK_PRICE"
     if order.post_only:

@@ -4,6 +4,7 @@ from fractions import Fraction
 from typing import Any
 
 import ccxt
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -217,3 +218,14 @@ def test_a_gain_is_taken_at_another_kind_of_trigger() -> None:
     params = request_of(gain, BTC, BINANCE, NOW).params
     assert params["takeProfitPrice"] == "70000"
     assert "triggerPrice" not in params
+
+
+@pytest.mark.parametrize(("side", "way"), [(Side.BUY, "ascending"), (Side.SELL, "descending")])
+def test_bybit_is_told_which_way_a_contracts_price_must_come(side: Side, way: str) -> None:
+    stop = order(side=side, type=OrderType.STOP, price=None, trigger=Trigger(price=70_000_00))
+    contract = msgspec.structs.replace(
+        BTC, venue="bybit", kind=Kind.LINEAR, symbol="BTC/USDT:USDT", settle="USDT"
+    )
+    assert request_of(stop, contract, TERMS["bybit"], NOW).params["triggerDirection"] == way
+    for instrument, terms in ((BTC, TERMS["bybit"]), (contract, TERMS["okx"])):
+        assert "triggerDirection" not in request_of(stop, instrument, terms, NOW).params
