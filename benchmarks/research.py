@@ -16,7 +16,7 @@ from seawall.lab.research.following import Account
 from seawall.lab.research.market import Market, load
 from seawall.lab.research.search import SearchShape, search
 from seawall.lab.research.space import space_of
-from seawall.node import assembly
+from seawall.node import assembly, rehearsal
 from seawall.node.research import following_of, perceive
 from seawall.node.summary import Summary
 
@@ -66,7 +66,7 @@ def _compared(bench: Bench, what: str, folder: Path, label: str) -> Iterator[Res
     first = _settings(bench, folder, what, grid[0])
     market = load(perceive(first, folder, first.decision.instruments[0]))
     _fast(bench, market, folder, what, grid[:1], None)  # kernels loaded
-    assembly.compile_kernels(lambda _: None)
+    rehearsal.backtests()  # kernels loaded
     exact = repeat(1, nothing, partial(_exact, bench, folder, what, grid), itself)
     many = grid * AGAIN
     fast = repeat(bench.runs, nothing, partial(_fast, bench, market, folder, what, many), itself)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import Bench, Result, nothing, repeat
 
-COMPILE = "from seawall.node.assembly import compile_kernels; compile_kernels(lambda text: None)"
+COMPILE = "from seawall.node import rehearsal; rehearsal.compile_kernels(lambda text: None)"
 
 
 def start(bench: Bench) -> Iterator[Result]:
@@ -27,7 +27,7 @@ def kernels(bench: Bench) -> Iterator[Result]:
     for what, timed in (("compiled, empty cache", cold), ("loaded from the cache", warm)):
         yield Result(
             "kernels",
-            f"all kernels {what}, and 5 simulated s run through them",
+            f"all kernels {what}, and a rehearsal run through them",
             "a new process",
             "s",
             timed.wall,

@@ -1,5 +1,6 @@
 """`seawall doctor`: whether this machine is fit to run Seawall, and what to do where it is not."""
 
+import ast
 import errno
 import importlib.util
 import os
@@ -67,9 +68,9 @@ def doctor(
 ) -> None:
     """Check this machine: what is missing, and what to do about it."""
     if compile_:
-        from seawall.node import assembly
+        from seawall.node import rehearsal
 
-        assembly.compile_kernels(lambda text: typer.echo(text, err=json))
+        rehearsal.compile_kernels(lambda text: typer.echo(text, err=json))
     checks = list(examine(config))
     if json:
         import msgspec
@@ -189,7 +190,13 @@ def kernels(package: Path) -> Check:
 
 
 def _has_kernels(path: Path) -> bool:
-    return b"\n@njit(" in b"\n" + path.read_bytes()
+    source = path.read_text(encoding="utf-8")
+    if "@njit(" not in source:
+        return False
+    functions = (part for part in ast.parse(source).body if isinstance(part, ast.FunctionDef))
+    return any(
+        ast.unparse(mark).startswith("njit(") for f in functions for mark in f.decorator_list
+    )
 
 
 def _compiled(path: Path, suffix: str) -> bool:

@@ -565,26 +565,3 @@ def _paper_replay(
         feed_detail=why,
         commands=commands,
     )
-
-
-def compile_kernels(say: Callable[[str], None]) -> None:
-    """Run a few simulated seconds through everything that is compiled, so that it is on disk."""
-    from seawall.ingestion.inspection import inspect_rows
-    from seawall.ingestion.simulated import SimulatedMarket
-
-    say("compiling the kernels (once)")
-    market = SimulatedMarket(1, 1_700_000_000 * SECOND)
-    rows = market.record(5 * SECOND)
-    inspect_rows(market.catalog, iter([rows]))
-    _rehearse(Settings(mode="backtest"), market.catalog, iter([rows]))
-
-
-def _rehearse(settings: Settings, catalog: Catalog, blocks: Iterator[Raw]) -> Summary:
-    from seawall.ingestion.replay import ReplayFeed
-    from seawall.storage.journal import MemoryJournal
-
-    feed = ReplayFeed(catalog, blocks, TapeClock(), None)
-    node = build(
-        settings, catalog, feed, MemoryJournal(), Silent(), run_id("rehearsal"), strict=True
-    )
-    return node.run()

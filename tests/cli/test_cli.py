@@ -115,9 +115,6 @@ class FakeAssembly(types.ModuleType):
         progress(1, 2)
         return self.summary
 
-    def compile_kernels(self, say: Callable[[str], None]) -> None:
-        say("compiled 3 kernels")
-
 
 @pytest.fixture
 def assembly(monkeypatch: pytest.MonkeyPatch) -> FakeAssembly:
@@ -545,7 +542,11 @@ def test_doctor_fails_with_one_and_says_what_to_do(command: Said) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_doctor_compiles_kernels(command: Said, assembly: FakeAssembly) -> None:
+def test_doctor_compiles_kernels(command: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_kernels(say: Callable[[str], None]) -> None:
+        say("compiled 3 kernels")
+
+    monkeypatch.setattr("seawall.node.rehearsal.compile_kernels", compile_kernels)
     assert "compiled 3 kernels\n" in command("doctor", "--compile")[1]
 
 
@@ -580,6 +581,7 @@ def test_a_data_folder_that_is_a_file() -> None:
 def test_kernels_are_compiled_when_their_cache_is_newer(tmp_path: Path) -> None:
     (tmp_path / "kernels.py").write_text("@njit(cache=True)\ndef f(): ...\n")
     (tmp_path / "plain.py").write_text("def f(): ...\n")
+    (tmp_path / "template.py").write_text("TEXT = '''\n@njit(cache=True)\ndef f(): ...\n'''\n")
     assert doctor.kernels(tmp_path).state == "warn"
     cache = tmp_path / "__pycache__"
     cache.mkdir()
