@@ -1,7 +1,7 @@
 """Transaction costs of a run, parent order by parent order, from its journal and its tape."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from seawall.core.settings import Settings
 from seawall.execution.tca import Analysis, Course, Trade, analyse
 from seawall.ingestion.tape import open_tape
 from seawall.ledger import Ledger
-from seawall.node.tearsheet import Market, perceive
+from seawall.node.perceived import Market, perceive
 from seawall.storage.journal import JournalReader
 
 Key = tuple[str, str]  # instrument and strategy
@@ -144,6 +144,15 @@ def told(records: Iterable[AnyRecord]) -> tuple[list[RunStarted], list[_Working]
     return story.started, story.close()
 
 
+def read(journal: Path) -> tuple[list[RunStarted], list[_Working]]:
+    """`told` of a journal's file; StoreError where it cannot be read."""
+    reader = JournalReader(journal)
+    try:
+        return told(record for _, record in reader.read())
+    finally:
+        reader.close()
+
+
 def gather(
     journal: Path,
     tape: Path,
@@ -166,11 +175,7 @@ def courses(
         DataError, StoreError: the journal or the tape cannot be used, or they do not belong
             together.
     """
-    reader = JournalReader(journal)
-    try:
-        started, parents = told(record for _, record in reader.read())
-    finally:
-        reader.close()
+    started, parents = read(journal)
     if not started:
         raise DataError(f"{journal}: no run is in this journal")
     recorded = open_tape(tape)
@@ -179,8 +184,16 @@ def courses(
     span = (max(0, started[0].taped), recorded.rows)
     market = perceive(settings, recorded, span, (), progress)
     instruments = recorded.catalog.by_name
+    found = courses_in(parents, market, instruments)
+    return [(course, market, instruments[course.instrument]) for course in found]
+
+
+def courses_in(
+    parents: Iterable[_Working], market: Market, instruments: Mapping[str, Instrument]
+) -> list[Course]:
+    """Every parent that sent an order and whose market was seen."""
     return [
-        (course_of(one, market, instruments[one.instrument]), market, instruments[one.instrument])
+        course_of(one, market, instruments[one.instrument])
         for one in parents
         if one.sent and one.instrument in market.columns
     ]

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.core.clock import HOUR, SECOND
+from seawall.core.events import Side
+from seawall.execution.tca import Analysis, Course, Trade, analyse
 from seawall.lab.tearsheet import Execution, Incident, Sheet, Surface, Track, page
 from seawall.lab.tearsheet.sheet import (
     DAY,
@@ -250,3 +252,55 @@ def test_what_a_stranger_named_cannot_act() -> None:
     assert "<img" not in html
     assert html.count("</script>") == 2
     assert parts_of(html)[1]["names"] == [evil]
+
+
+# --- parent orders ---
+
+
+def parent(algorithm: str, prices: tuple[float, ...], mid: float = 100.0) -> Analysis:
+    """Ten lots to buy, two at each of these prices with a fee of 2 bps."""
+    return analyse(
+        Course(
+            name="p",
+            instrument="BTC/USD@v",
+            strategy="s",
+            algorithm=algorithm,
+            side=Side.BUY,
+            lots=10,
+            decided=START,
+            begun=START,
+            ended=START + 60 * SECOND,
+            decided_mid=mid,
+            begun_mid=mid,
+            ended_mid=101.0,
+            vwap=100.5,
+            twap=100.5,
+            trades=tuple(Trade(price, 2, 0.02, 100.0, 0.01, START) for price in prices),
+        )
+    )
+
+
+def test_parents_are_shown_part_by_part_and_in_groups() -> None:
+    found = (parent("twap", (100.1,) * 5), parent("almgren_chriss", (100.2,) * 3))
+    text = page(sheet_of((fill(),), parents=found))
+    section = text[text.index("<h2>Parent orders") : text.index("<h2>Round trips")]
+    whole, part = found
+    assert whole.shortfall == pytest.approx(12.0)  # 10 bps of price, 2 of fees
+    assert part.shortfall == pytest.approx(6 / 10 * 22.0 + 4 / 10 * 100.0)
+    assert "BTC/USD@v, s, almgren chriss" in section
+    for one in found:
+        assert f"<b>{one.shortfall:+.2f}</b>" in section
+        assert f"<td>{one.opportunity:+.2f}</td>" in section or not one.opportunity
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", section)
+    assert heads.count("schedule") == 3  # which, and what it cost in both tables
+    assert heads.index("shortfall") < heads.index("delay")
+
+
+def test_of_many_parents_the_last_are_shown_and_one_without_prices_is_a_dash() -> None:
+    found = tuple(parent("", (100.1,)) for k in range(230))
+    unknown = parent("", (100.1,), NAN)
+    text = page(sheet_of((fill(),), parents=(*found, unknown)))
+    assert "The last 200 of 231, the latest first" in text
+    assert "1 of unknown prices" in text
+    assert "nan" not in text[text.index("<h2>Parent orders") : text.index("<h2>Round trips")]
+    assert "<h2>Parent orders" not in page(sheet_of((fill(),)))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -14,6 +13,7 @@ from seawall.core.clock import MILLISECOND, SECOND
 from seawall.lab.report_style import STYLE
 from seawall.lab.research.performance import drawdowns
 from seawall.lab.tearsheet import charts
+from seawall.lab.tearsheet.costs import fills, parents, went
 from seawall.lab.tearsheet.sheet import (
     Costs,
     Figures,
@@ -26,13 +26,12 @@ from seawall.lab.tearsheet.sheet import (
     thinned,
     trips_of,
 )
+from seawall.lab.tearsheet.words import length, moment, money, plain, share, signed, tone
 
 POINTS = 2_400  # of a line, at most
 MOST_LISTED = 10_000  # trades on the page
 MOST_MARKED = 25_000  # fills on the charts
 MOST_INCIDENTS = 200
-DAY_S = 86_400.0
-LARGE = 100_000.0
 LISTED = 12  # incidents and reasons shown at once; the others on request
 EVERY = {86_400: "daily", 3_600: "hourly"}
 
@@ -47,8 +46,9 @@ def page(sheet: Sheet) -> str:
         _charts(sheet),
         _calendar(sheet),
         _sleeves(sheet),
-        _costs(sheet, costs),
-        _fills(sheet),
+        went(sheet, costs),
+        fills(sheet),
+        parents(sheet),
         _trips(sheet, trips),
         _refused(sheet),
         _surface(sheet),
@@ -68,54 +68,6 @@ def page(sheet: Sheet) -> str:
     )
 
 
-# --- words ---
-
-
-def moment(ns: int) -> str:
-    """``2024-08-08 00:00``, of ns UTC."""
-    return datetime.fromtimestamp(ns // SECOND, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def length(ns: float) -> str:
-    """A span of time in the unit that tells most."""
-    if not math.isfinite(ns):
-        return "–"
-    seconds = ns / SECOND
-    for unit, size in (("days", DAY_S), ("h", 3_600.0), ("min", 60.0)):
-        if seconds >= 2 * size or (unit == "min" and seconds >= size):
-            return f"{_brief_number(seconds / size)} {unit}"
-    return f"{_brief_number(seconds)} s"
-
-
-def _brief_number(value: float) -> str:
-    return f"{value:,.1f}".removesuffix(".0")
-
-
-def money(value: float, sign: str = "") -> str:
-    """``1,234.50``, large sums without their cents; a dash where it is not known."""
-    digits = 0 if abs(value) >= LARGE else 2
-    return f"{value:{sign},.{digits}f}" if math.isfinite(value) else "–"
-
-
-def share(value: float, digits: int = 2) -> str:
-    """``1.23 %``; a dash where it is not known."""
-    return f"{value * 100:,.{digits}f} %" if math.isfinite(value) else "–"
-
-
-def plain(value: float, digits: int = 2) -> str:
-    """``1,234.50``; a dash where it is not known."""
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "–"
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """``+1,234.50``; a dash where it is not known."""
-    return f"{value:+,.{digits}f}" if math.isfinite(value) else "–"
-
-
-def _tone(value: float) -> str:
-    return "up" if value > 0 else "down" if value < 0 else ""
-
-
 # --- the sections ---
 
 
@@ -129,7 +81,7 @@ def _head(sheet: Sheet, figures: Figures) -> str:
     words = "The result is not known"
     if math.isfinite(gain):
         words = (
-            f'<span class="{_tone(gain)}">{signed(gain * 100)} %</span> after all costs, largest '
+            f'<span class="{tone(gain)}">{signed(gain * 100)} %</span> after all costs, largest '
             f"fall {share(figures.max_drawdown)}"
         )
     about = "".join(
@@ -146,7 +98,7 @@ def _tiles(sheet: Sheet, figures: Figures, costs: Costs) -> str:
     step = EVERY.get(figures.step // SECOND, length(figures.step))
     paid = costs.gross - costs.net
     tiles = [
-        (money(figures.gain, "+"), f"{unit} profit after costs", _tone(figures.gain)),
+        (money(figures.gain, "+"), f"{unit} profit after costs", tone(figures.gain)),
         (money(end), f"{unit} equity at the end", ""),
         (share(figures.annual_return, 1), "a year, compounded", ""),
         (plain(figures.sharpe), f"Sharpe ratio a year, {step} returns", ""),
@@ -208,7 +160,7 @@ def _calendar(sheet: Sheet) -> str:
         whole = math.prod(1.0 + v for v in row.values() if math.isfinite(v)) - 1.0
         cells = "".join(_cell(row.get(column), most, digits) for column in columns)
         lines.append(
-            f'<tr><td class="row">{name}</td>{cells}<td class="sum {_tone(whole)}">'
+            f'<tr><td class="row">{name}</td>{cells}<td class="sum {tone(whole)}">'
             f"{signed(whole * 100, digits)}</td></tr>"
         )
     heads = "".join(f"<th>{column}</th>" for column in columns)
@@ -245,86 +197,6 @@ def _sleeves(sheet: Sheet) -> str:
         "transfer is what one sold to another at the middle, without an order.</p>"
         f'<div class="wide"><table class="list"><tr>{head}</tr>{rows}</table></div>'
     )
-
-
-def _costs(sheet: Sheet, costs: Costs) -> str:
-    if not sheet.executions:
-        return ""
-    unit = sheet.numeraire
-    traded = sum(one.value for one in sheet.executions)
-    each = [
-        ("spread", costs.spread, "from the mid to the touch when it was decided"),
-        ("latency", costs.latency, "how far the touch had gone when the order arrived"),
-        ("impact", costs.impact, "through the touch, deeper into the book"),
-        ("fees", costs.fees, "of the exchange, less rebates"),
-        ("funding", costs.funding, "of perpetual contracts, paid less received"),
-    ]
-    steps = [("gross", costs.gross, "had all been filled at the mid of its decision, free")]
-    steps += [(name, -amount, words) for name, amount, words in each if amount]
-    steps.append(("net", costs.net, "what is left"))
-    rows = "".join(
-        f"<tr><td>{name}</td><td>{plain(amount)}</td><td>{plain(amount / traded * 1e4)}</td>"
-        f'<td class="words">{words}</td></tr>'
-        for name, amount, words in each
-        if amount or name != "funding"
-    )
-    total = costs.gross - costs.net
-    rows += (
-        f"<tr><td><b>all</b></td><td><b>{plain(total)}</b></td><td><b>"
-        f'{plain(total / traded * 1e4)}</b></td><td class="words">of {plain(traded)} {unit} '
-        "traded</td></tr>"
-    )
-    return (
-        "<h2>Where it went</h2><p>From what holding and timing brought to what is left. A maker's "
-        "fill earns spread; a cost below nought was earned.</p>"
-        f'<div class="wide">{charts.waterfall(steps, unit)}</div><div class="wide"><table '
-        f'class="list"><tr><th>cost</th><th>{escape(unit)}</th><th>bps of value</th><th></th></tr>'
-        f"{rows}</table></div>"
-    )
-
-
-def _fills(sheet: Sheet) -> str:
-    if not sheet.executions:
-        return ""
-    weights = np.array([one.value for one in sheet.executions])
-    slippage = np.array([one.slippage for one in sheet.executions])
-    through = np.array([one.through for one in sheet.executions])
-    rows = []
-    for name, chosen in (("taker", False), ("maker", True)):
-        mine = np.array([one.maker is chosen for one in sheet.executions])
-        if not mine.any():
-            continue
-        delays = [o.ts - o.decided for o, m in zip(sheet.executions, mine, strict=True) if m]
-        rows.append(
-            f"<tr><td>{name}</td><td>{int(mine.sum()):,}</td><td>{plain(weights[mine].sum())}</td>"
-            f"<td>{_mean(slippage[mine], weights[mine])}</td>"
-            f"<td>{_quantile(slippage[mine], 0.95)}</td>"
-            f"<td>{_mean(through[mine], weights[mine])}</td>"
-            f"<td>{_quantile(through[mine], 0.95)}</td>"
-            f"<td>{length(float(np.median(delays)))}</td></tr>"
-        )
-    return (
-        "<h2>Fills against the book</h2><p>How much worse than the mid when it was decided, and "
-        "than the touch at the moment of the fill. In basis points (bps, 0.01 %); means by "
-        'value.</p><div class="two">'
-        + charts.histogram("To the mid at the decision", slippage, weights, "bps")
-        + charts.histogram("Through the touch at the fill", through, weights, "bps")
-        + '</div><div class="wide"><table class="list"><tr><th></th><th>fills</th><th>value, '
-        f"{escape(sheet.numeraire)}</th><th>to mid, mean</th><th>95 %</th><th>through touch, mean"
-        "</th><th>95 %</th><th>decided to filled, median</th></tr>"
-        f"{''.join(rows)}</table></div>"
-    )
-
-
-def _mean(values: Any, weights: Any) -> str:
-    known = np.isfinite(values)
-    total = weights[known].sum()
-    return signed(float((values[known] * weights[known]).sum() / total)) if total > 0 else "–"
-
-
-def _quantile(values: Any, at: float) -> str:
-    known = values[np.isfinite(values)]
-    return signed(float(np.quantile(known, at))) if len(known) else "–"
 
 
 def _trips(sheet: Sheet, trips: Sequence[Trip]) -> str:

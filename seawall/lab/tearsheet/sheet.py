@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import HOUR, MILLISECOND, MINUTE, SECOND, YEAR
+from seawall.execution.tca import Analysis
 from seawall.lab.research.performance import cvar, drawdowns, sharpe, sortino
 
 Floats = NDArray[np.float64]
@@ -186,7 +187,7 @@ class Sheet(NamedTuple):
         intents, approved, orders: how many. refusals: (who refused, why, how often).
         seen: what the figures were made of, and how far they can be trusted, in sentences.
         reproduce: (name, value) to make it again. settings: JSON, empty if not known.
-        sleeves: of each strategy, where there are several.
+        sleeves: of each strategy, where there are several. parents: by their decision.
     """
 
     title: str
@@ -209,6 +210,7 @@ class Sheet(NamedTuple):
     settings: str
     surface: Surface | None = None
     sleeves: tuple[Sleeve, ...] = ()
+    parents: tuple[Analysis, ...] = ()
 
 
 # --- figures ---
