@@ -23,7 +23,7 @@ from benchmarks.measure import (
     same,
 )
 from seawall.core.records import AnyRecord, encode
-from seawall.node.action import Books
+from seawall.node.books import Books
 from seawall.risk.breakers import BREAKERS
 from seawall.storage.journal import Durability, MemoryJournal, SnapshotJournal, SqliteJournal
 from seawall.storage.recorder import Recorder, recover

@@ -43,11 +43,38 @@ class RunStarted(Record, frozen=True, kw_only=True, tag="run_started"):
     first: int = -1
 
 
-class Deposited(Record, frozen=True, kw_only=True, tag="deposited"):
-    """Cash came in from outside (negative: was withdrawn), smallest units."""
+class AccountsOpened(Record, frozen=True, kw_only=True, tag="accounts"):
+    """A run has several accounts. accounts: name → the instruments that are traded there.
+
+    It follows RunStarted; the order in which accounts are first named gives their client ids.
+    """
+
+    accounts: dict[str, tuple[str, ...]]
+
+
+class Deposited(Record, frozen=True, kw_only=True, tag="deposited", omit_defaults=True):
+    """Cash came in from outside (negative: was withdrawn), smallest units.
+
+    account: whose; empty where there is one alone.
+    """
 
     asset: str
     amount: int
+    account: str = ""
+
+
+class CashTransferred(Record, frozen=True, kw_only=True, tag="cash_transferred"):
+    """Cash left one of our accounts and came to another; together we have what we had.
+
+    Attributes:
+        amount: smallest units, > 0. who: the operator who adopted it, with the role.
+    """
+
+    giver: str
+    taker: str
+    asset: str
+    amount: int
+    who: str
 
 
 class IntentDecided(Record, frozen=True, kw_only=True, tag="intent"):
@@ -140,6 +167,7 @@ class LedgerAdjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
         instrument, lots, price: a derivative's lots (signed) that came, valued at so many ticks.
         kind: deposit, withdrawal, transfer, dust, position or difference.
         who: the operator, with the role that allowed it.
+        account: whose cash, where there are several.
     """
 
     kind: str
@@ -150,6 +178,7 @@ class LedgerAdjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
     instrument: str = ""
     lots: int = 0
     price: int = 0
+    account: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class OrderAdopted(Record, frozen=True, kw_only=True, tag="order_adopted"):
@@ -274,10 +303,14 @@ class Digest(Record, frozen=True, kw_only=True, tag="digest"):
     peak: float
 
 
-class Halted(Record, frozen=True, kw_only=True, tag="halted"):
-    """No new risk from here on, and why. Reason empty: trading goes on again."""
+class Halted(Record, frozen=True, kw_only=True, tag="halted", omit_defaults=True):
+    """No new risk from here on, and why. Reason empty: trading goes on again.
+
+    account: the only one that it is about; empty: the whole node.
+    """
 
     reason: str
+    account: str = ""
 
 
 class RunStopping(Record, frozen=True, kw_only=True, tag="run_stopping"):
@@ -296,7 +329,9 @@ class RunStopped(Record, frozen=True, kw_only=True, tag="run_stopped"):
 
 AnyRecord = (
     RunStarted
+    | AccountsOpened
     | Deposited
+    | CashTransferred
     | IntentDecided
     | IntentApproved
     | IntentRefused

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -420,6 +421,53 @@ class LiveSettings(Section):
         StringConstraints(pattern=r"^([A-Za-z0-9_-]+/[A-Za-z0-9_/-]+)?$", max_length=200),
         Allowed('"" or MOUNT/PATH, such as secret/trading'),
     ] = ""
+
+
+class AccountSettings(Section):
+    """One of several accounts, an entry of `[[accounts]]`.
+
+    Attributes:
+        name: small letters and digits.
+        venues: the markets' venues, as the catalog has them, whose instruments are traded in it.
+        instruments: by name, in place of all of a venue's.
+        capital: as `capital`, of this account.
+        venue: what of `[venue]` is different here.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9]{0,15}$")
+    venues: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    capital: Decimal = Field(gt=0, le=1_000_000_000_000)
+    venue: VenueSettings = VenueSettings()
+
+    def within(self, venue: VenueSettings) -> VenueSettings:
+        """The exchange of this account, where `[venue]` is `venue`."""
+        given = {name: getattr(self.venue, name) for name in self.venue.model_fields_set}
+        return venue.model_copy(update=given)
+
+
+def _apart(accounts: tuple[AccountSettings, ...]) -> tuple[AccountSettings, ...]:
+    """ValueError where two accounts have a name, or one of their markets, in common."""
+    for what, named in (
+        ("the name", [one.name for one in accounts]),
+        ("the venue", [name for one in accounts for name in one.venues]),
+        ("the instrument", [name for one in accounts for name in one.instruments]),
+    ):
+        twice = [name for name in named if named.count(name) > 1]
+        if twice:
+            raise ValueError(f"{what} {twice[0]} is given twice")
+    empty = [one.name for one in accounts if not (one.venues or one.instruments)]
+    if empty:
+        raise ValueError(f"account {empty[0]} has no venues and no instruments to trade")
+    return accounts
+
+
+AccountEntries = Annotated[
+    tuple[AccountSettings, ...],
+    AfterValidator(_apart),
+    Field(max_length=16),
+    Allowed("tables [[accounts]] in a file, each with name, capital and venues or instruments"),
+]
 
 
 class ApiSettings(Section):

@@ -33,6 +33,8 @@ from pydantic_settings import (
 
 from seawall.core.errors import SettingError
 from seawall.core.sections import (
+    AccountEntries,
+    AccountSettings,
     AdmissionSettings,
     Allowed,
     ApiSettings,
@@ -92,6 +94,7 @@ class Settings(BaseSettings):
         numeraire: the asset that money is shown in; `auto` takes it from the instruments.
         capital: what the account starts with, in units of the asset that most spot and linear
             instruments settle in (USD, USDT).
+        accounts: where there are several; each has capital of its own, in place of `capital`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -115,6 +118,7 @@ class Settings(BaseSettings):
     risk: RiskSettings = RiskSettings()
     venue: VenueSettings = VenueSettings()
     live: LiveSettings = LiveSettings()
+    accounts: AccountEntries = ()
     api: ApiSettings = ApiSettings()
 
     @field_validator("seed", "capital", mode="before")
@@ -167,6 +171,13 @@ class Settings(BaseSettings):
                 del values["decision"][name]
         if self.decision.trailing_stop == "off":
             del values["decision"]["trailing_stop"]
+        if self.accounts:
+            entries = self.model_dump(mode="json", include={"accounts"}, exclude_unset=True)
+            values["accounts"] = entries["accounts"]
+            for entry in values["accounts"]:
+                entry.get("venue", {}).pop("url", None)
+        else:
+            del values["accounts"]
         if self.execution == ExecutionSettings():  # the same: there was no other way
             del values["execution"]
         if inputs:
@@ -342,6 +353,11 @@ def _explained(error: ValidationError, layers: list[Layer]) -> str:
         origin = blamed[0].origin if blamed else "settings"
         return f"{origin}: {first['msg'].removeprefix('Value error, ')}{more}"
     given = next(layer[path] for layer in layers if path in layer)
+    if path == "accounts" and isinstance(given.value, list):
+        entry = "".join(f" {int(part) + 1}" for part in location[1:2])
+        rest = ".".join(location[2:])
+        said = first["msg"].removeprefix("Value error, ")
+        return f"{given.origin}{entry}{rest and ': '}{rest}: {said}{more}"
     return f"{given.origin} is {_shown(path, given.value)}, allowed is {_allowed(path)}{more}"
 
 
@@ -384,6 +400,7 @@ __all__ = [
     "PROFILES",
     "SECRET_PREFIX",
     "SECTIONS",
+    "AccountSettings",
     "AdmissionSettings",
     "ApiSettings",
     "DecisionSettings",

@@ -15,7 +15,9 @@ from seawall.core.events import Side
 from seawall.core.instruments import PRODUCT_LIMIT, Instrument, Kind
 from seawall.core.orders import EXTERNAL, Fill, Funding, Movement
 from seawall.core.records import (
+    AccountsOpened,
     AnyRecord,
+    CashTransferred,
     Deposited,
     FillBooked,
     FundingBooked,
@@ -24,7 +26,7 @@ from seawall.core.records import (
     RunStarted,
 )
 from seawall.ledger.portfolio import Earned, Holding, Portfolio, Valuation, leverage
-from seawall.ledger.positions import Book, Traded
+from seawall.ledger.positions import Book, Traded, sums_of
 
 Amounts = dict[str, int]
 
@@ -32,13 +34,19 @@ Amounts = dict[str, int]
 class Ledger:
     """Cash, positions, fees and profit in exact integers of each asset's smallest unit.
 
-    It takes in RunStarted (for its instruments), Deposited, FillBooked, FundingBooked,
-    LedgerAdjusted and LotsTransferred, and ignores the rest.
+    It takes in RunStarted (for its instruments), AccountsOpened, Deposited, CashTransferred,
+    FillBooked, FundingBooked, LedgerAdjusted and LotsTransferred, and ignores the rest.
+
+    Args:
+        account: the only one whose records it is given; empty: it is given all of them, and what
+            goes from one account to another is neither more nor less.
     """
 
     name = "ledger.3"  # a new layout of `state` takes a new name
 
-    def __init__(self) -> None:
+    def __init__(self, account: str = "") -> None:
+        self._of = account
+        self._accounts: dict[str, str] = {}  # instrument → account, where there are several
         self._numeraire = ""
         self._instruments: dict[str, Instrument] = {}
         self._decimals: dict[str, int] = {}
@@ -49,7 +57,7 @@ class Ledger:
         self._spot: Amounts = {}  # what spot trades brought and took, fees apart
         self._account: dict[str, Book] = {}
         self._strategies: dict[str, dict[str, Book]] = {}
-        self._sequences: dict[str, int] = {}  # venue → the last fill's or funding's report
+        self._sequences: dict[str, int] = {}  # venue or account → the last movement's report
         self._told: Amounts = {}  # what venues say that trades realised, less what our lots say
         self._basis: Amounts = {}  # the same by instrument, as long as there is a position
         self._fee_lots: Amounts = {}  # base units of fees that no lot has been shed for yet
@@ -124,8 +132,14 @@ class Ledger:
         return book.average_price(terms) / terms.tick_float
 
     def last_fill_sequence(self, venue: str) -> int:
-        """The report sequence of the last fill or funding booked from a venue, 0: none."""
+        """The report sequence of the last fill or funding booked from a venue, or where there are
+        several accounts from one of them; 0: none."""
         return self._sequences.get(venue, 0)
+
+    @property
+    def accounts(self) -> Mapping[str, str]:
+        """Instrument → the account that it is traded in; empty where there is one alone."""
+        return MappingProxyType(self._accounts)
 
     # --- what it is told ---
 
@@ -144,10 +158,14 @@ class Ledger:
             self._transfer(record)
         elif isinstance(record, Deposited):
             self._deposit(record.asset, record.amount)
+        elif isinstance(record, CashTransferred):
+            self._hand_over(record)
         elif isinstance(record, LedgerAdjusted):
             self._adjust(record)
         elif isinstance(record, RunStarted):
             self._start(record)
+        elif isinstance(record, AccountsOpened):
+            self._divide(record)
 
     def _start(self, record: RunStarted) -> None:
         decimals = dict(self._decimals)
@@ -167,6 +185,33 @@ class Ledger:
         self._decimals = decimals
         self._numeraire = record.numeraire
         self._instruments |= {instrument.name: instrument for instrument in record.instruments}
+
+    def _divide(self, record: AccountsOpened) -> None:
+        """Take in which account trades what; an instrument never changes its account."""
+        told = {name: who for who, names in record.accounts.items() for name in names}
+        for name, account in told.items():
+            if self._accounts.get(name, account) != account:
+                raise InvariantError(
+                    f"{name} belongs to account {self._accounts[name]} since the journal began, "
+                    f"and now to {account}; leave it where it was, or begin a new journal"
+                )
+        self._accounts |= told
+
+    def _hand_over(self, record: CashTransferred) -> None:
+        """Book what left one account for another: of all together nothing came or went."""
+        sides = self._accounts.values()
+        if record.amount <= 0 or record.giver == record.taker or record.giver not in sides:
+            raise InvariantError(
+                f"{record.amount} units of {record.asset} cannot go from {record.giver} to "
+                f"{record.taker}; stop and replay the journal"
+            )
+        if self._of in (record.giver, record.taker):
+            sign = 1 if self._of == record.taker else -1
+            self._deposit(record.asset, sign * record.amount)
+
+    def _whose(self, instrument: Instrument) -> str:
+        """Whose count of reports an instrument's movements belong to."""
+        return self._accounts.get(instrument.name, instrument.venue)
 
     def _deposit(self, asset: str, amount: int) -> None:
         _add(self._cash, asset, amount)
@@ -211,7 +256,7 @@ class Ledger:
         _add(self._fees, fill.fee_asset, fill.fee)
         if instrument.kind is Kind.SPOT and fill.fee_asset == instrument.base:
             self._shed(instrument, strategy, fill)
-        self._sequences[instrument.venue] = fill.sequence
+        self._sequences[self._whose(instrument)] = fill.sequence
 
     def carry(
         self, strategy: str, traded: Mapping[str, tuple[Traded, Traded]], last: Mapping[str, int]
@@ -285,7 +330,7 @@ class Ledger:
         max(parts, key=lambda book: abs(book.position)).funding += left
         _add(self._cash, funding.asset, -funding.amount)
         _add(self._funding, funding.asset, funding.amount)
-        self._sequences[instrument.venue] = funding.sequence
+        self._sequences[self._whose(instrument)] = funding.sequence
 
     def _transfer(self, record: LotsTransferred) -> None:
         """Book lots that one strategy hands to another."""
@@ -313,7 +358,7 @@ class Ledger:
             book.funding += funding.amount
         _add(self._cash, funding.asset, -funding.amount)
         _add(self._funding, funding.asset, funding.amount)
-        self._sequences[instrument.venue] = funding.sequence
+        self._sequences[self._whose(instrument)] = funding.sequence
 
     def _new(self, movement: Movement, what: str) -> Instrument:
         """The instrument of a movement, or InvariantError where it is not known or not new."""
@@ -323,10 +368,11 @@ class Ledger:
                 f"{what}: {movement.instrument} is not among the run's instruments; add it to the "
                 "catalog"
             )
-        last = self._sequences.get(instrument.venue, 0)
+        whose = self._whose(instrument)
+        last = self._sequences.get(whose, 0)
         if movement.sequence <= last:
             raise InvariantError(
-                f"{what} of {instrument.venue}: report {movement.sequence} comes again or "
+                f"{what} of {whose}: report {movement.sequence} comes again or "
                 f"too late, report {last} is booked already; reconcile with the venue"
             )
         return instrument
@@ -381,7 +427,7 @@ class Ledger:
             parts = [books[name] for books in self._strategies.values() if name in books]
             for part in parts:
                 part.check(instrument)
-            if _sums(parts) != _sums([account]):
+            if sums_of(parts) != sums_of([account]):
                 raise InvariantError(
                     f"{name}: the strategies' books do not add up to the account's; stop and "
                     "replay the journal"
@@ -474,7 +520,9 @@ class Ledger:
 
     def state(self) -> Any:
         """The whole ledger as MessagePack values; amounts are texts, as they may pass 64 bits."""
+        divided = {"accounts": list(self._accounts.items())} if self._accounts else {}
         return {
+            **divided,
             "numeraire": self._numeraire,
             "instruments": [msgspec.to_builtins(i) for i in self._instruments.values()],
             "cash": _texts(self._cash),
@@ -496,6 +544,7 @@ class Ledger:
     def restore(self, state: Any) -> None:
         """Take over a state that `state` gave, in place of what was there."""
         instruments = msgspec.convert(state["instruments"], list[Instrument])
+        self._accounts = dict(state.get("accounts", []))
         self._numeraire = state["numeraire"]
         self._instruments = {instrument.name: instrument for instrument in instruments}
         self._decimals = {a: places for i in instruments for a, places in _places(i)}
@@ -541,13 +590,3 @@ def _places(instrument: Instrument) -> list[tuple[str, int]]:
     if instrument.kind is Kind.SPOT:
         places.append((instrument.base, instrument.base_decimals))
     return places
-
-
-def _sums(books: list[Book]) -> tuple[object, ...]:
-    """What must be the same for the account and for the sum of its strategies."""
-    fees: Amounts = {}
-    for book in books:
-        for asset, fee in book.fees.items():
-            _add(fees, asset, fee)
-    figures = ((b.position, b.flow, b.volume, b.trades, b.funding) for b in books)
-    return *(sum(part) for part in zip(*figures, strict=True)), fees

@@ -209,3 +209,13 @@ def _units(instrument: Instrument, position: int) -> float:
 def _direction(instrument: Instrument) -> int:
     """+1 where value rises with the price, -1 where it falls."""
     return -1 if instrument.kind is Kind.INVERSE else 1
+
+
+def sums_of(books: Sequence[Book]) -> tuple[object, ...]:
+    """What must be the same for the account and for the sum of its strategies."""
+    fees: dict[str, int] = {}
+    for book in books:
+        for asset, fee in book.fees.items():
+            fees[asset] = fees.get(asset, 0) + fee
+    figures = ((b.position, b.flow, b.volume, b.trades, b.funding) for b in books)
+    return *(sum(part) for part in zip(*figures, strict=True)), fees

@@ -13,9 +13,8 @@ import numpy as np
 from seawall.core.clock import MILLISECOND, MINUTE, SECOND, Clock, SystemClock, TapeClock
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
-from seawall.core.instruments import Catalog, Kind
-from seawall.core.money import units
-from seawall.core.ports import Commands, Feed, Publisher, Venue
+from seawall.core.instruments import Catalog
+from seawall.core.ports import Commands, Feed, Publisher
 from seawall.core.records import RunStarted
 from seawall.core.settings import Settings
 from seawall.node.perception import Perception, PerceptionShape
@@ -24,19 +23,14 @@ from seawall.node.summary import Summary
 if TYPE_CHECKING:
     from seawall.ingestion.simulated import SimulatedFeed
     from seawall.ingestion.tape import TapeWriter
-    from seawall.node.action import Action, Books
+    from seawall.node.accounts import AccountDesk
+    from seawall.node.action import Action
+    from seawall.node.books import Books
+    from seawall.node.division import Exchange
     from seawall.node.node import Node
+    from seawall.node.slippage import Watch
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
-    from seawall.venues.ccxt.venue import CcxtVenue
-    from seawall.venues.simulated.client import RemoteVenue
-    from seawall.venues.simulated.recorded import RecordedVenue
-    from seawall.venues.simulated.venue import SimulatedVenue
-
-    AnyExchange = SimulatedVenue | RemoteVenue | RecordedVenue | CcxtVenue
-    Exchange = Callable[
-        [Settings, Catalog, dict[str, int], TapeClock, Path | None, int], AnyExchange
-    ]
 
 HISTORY = 15 * MINUTE  # of the simulated market before a run, so that the agents have seen some
 SHARE = 0.5  # of the position cap that one instrument is given at full strength
@@ -120,26 +114,6 @@ def perception_of(
     )
 
 
-def deposits_of(settings: Settings, catalog: Catalog) -> dict[str, int]:
-    """The capital, in the asset that most spot and linear instruments settle in.
-
-    Instruments that settle in another asset cannot be traded until it is funded.
-    """
-    paying = [i for i in catalog.instruments if i.kind is not Kind.INVERSE]
-    if not paying:
-        raise DataError(
-            "all instruments of this tape settle in coins, and capital is given in money; add a "
-            "spot or linear instrument to the tape"
-        )
-    assets = [i.settle_asset for i in paying]
-    asset = max(sorted(set(assets)), key=assets.count)
-    decimals = next(i.settle_decimals for i in paying if i.settle_asset == asset)
-    try:
-        return {asset: units(settings.capital, decimals)}
-    except ValueError as error:
-        raise SettingError(f"capital is {settings.capital}: {error}") from error
-
-
 def build(
     settings: Settings,
     catalog: Catalog,
@@ -159,10 +133,11 @@ def build(
     """A node on these ports; its folds are brought in step with the journal first.
 
     Args:
-        exchange: opens what answers the orders; None: the exchange of the settings.
+        exchange: opens what answers the orders, of each account; None: that of the settings.
         funds: what a new journal begins with, as that exchange says; None: the capital.
     """
-    from seawall.node.action import Books
+    from seawall.node import division
+    from seawall.node.books import Books
     from seawall.node.inputs import inputs_of
     from seawall.node.node import Node, Ports
     from seawall.node.strategy import features_wanted
@@ -181,19 +156,25 @@ def build(
             "volatility_spike": risk.volatility_threshold,
         }
     )
-    books = Books(breakers)
+    divided = division.divided_of(settings, catalog)
+    books = Books(breakers, [name for name in divided if name])
     recover(journal, books.folds)
+    division.check_division(divided, books)
     recorder = Recorder(journal, books.folds)
-    deposits = deposits_of(settings, catalog) if funds is None else {}
     now = TapeClock()
-    opened = exchange or venue_of
-    venue = opened(settings, catalog, deposits, now, venue_log, books.orders.sequence)
-    if funds is not None:
-        deposits = funds(venue)
-    traded = traded_of(settings, catalog, deposits)
+    opened = division.opened_of(
+        catalog, divided, books, now, venue_log, exchange or division.venue_of, funds
+    )
+    traded = division.chosen_of(settings, catalog, opened.paid)
     perception.gating.restore(books.models, books.sources, books.updates.pasts())
     perception.tell()
-    action = action_of(settings, perception, books, venue, recorder, run, traded)
+
+    def desks(names: list[str], watch: "Watch | None") -> "list[AccountDesk]":
+        return division.desks_of(
+            settings, catalog, opened.venues, divided, books, recorder, run, names, watch
+        )
+
+    action = action_of(settings, perception, books, recorder, traded, desks)
     started = RunStarted(
         ts=0,
         run=run,
@@ -206,28 +187,30 @@ def build(
         taped=tape.rows if tape is not None else 0,
         first=tape.rows if tape is not None else 0,
     )
-    ports = Ports(feed, venue, venue, recorder, publisher, now, real_time, tape, commands)
-    return Node(ports, perception, action, started, deposits, **about)
+    venue = next(iter(opened.venues.values()))
+    ports = Ports(feed, venue, recorder, publisher, now, real_time, tape, commands)
+    return Node(ports, perception, action, started, opened.deposits, **about)
 
 
 def action_of(
     settings: Settings,
     perception: Perception,
     books: "Books",
-    venue: Venue,
     recorder: "Recorder",
-    run: str,
     traded: list[str],
+    desks: "Callable[[list[str], Watch | None], list[AccountDesk]]",
 ) -> "Action":
-    """Agents, orchestrator, limits, breakers' gauges and executor as the settings want them."""
+    """Agents, orchestrator, limits and breakers' gauges as the settings want them, on accounts that
+    `desks` makes for strategies of these names."""
     from seawall.decision.agents import AGENTS
     from seawall.decision.agents import build as build_agent
     from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
     from seawall.decision.order_flow import OrderFlowShape
     from seawall.decision.trend import TrendShape
     from seawall.node import strategy as strategies
-    from seawall.node.action import Action, Prices
-    from seawall.node.pacing import executor_of, watch_of
+    from seawall.node.action import Action
+    from seawall.node.pacing import watch_of
+    from seawall.node.prices import Prices
     from seawall.risk.gauges import Gauges
     from seawall.risk.limits import Limits
 
@@ -271,9 +254,7 @@ def action_of(
         chosen.name if chosen else strategies.RULES,
         (chosen and chosen.protection) or strategies.protection_of(decision),
     )
-    names = [each.name for each in several]
     watch = watch_of(settings, catalog)
-    executor = executor_of(settings, catalog, venue, books, recorder, run, names, watch)
     return Action(
         books,
         Prices(catalog),
@@ -281,53 +262,12 @@ def action_of(
         orchestrator,
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
-        executor,
-        venue,
+        desks([each.name for each in several], watch),
         recorder,
         chosen,
         several,
         watch,
     )
-
-
-def traded_of(settings: Settings, catalog: Catalog, deposits: Mapping[str, int]) -> list[str]:
-    """The instruments to decide on.
-
-    Those of the settings, or one of each asset: the first that the deposit pays for, a derivative
-    rather than a spot pair, because it can be sold short.
-    """
-    unknown = [name for name in settings.decision.instruments if name not in catalog.by_name]
-    if unknown:
-        raise SettingError(
-            f"decision.instruments has {unknown[0]}, which the market does not list; it lists "
-            f"{', '.join(sorted(catalog.by_name))}"
-        )
-    if settings.decision.instruments:
-        return list(settings.decision.instruments)
-    chosen: dict[str, str] = {}
-    paid = [i for i in catalog.instruments if i.settle_asset in deposits]
-    for instrument in sorted(paid, key=lambda i: i.kind is Kind.SPOT):
-        chosen.setdefault(instrument.consensus_group, instrument.name)
-    return list(chosen.values())
-
-
-def venue_of(
-    settings: Settings,
-    catalog: Catalog,
-    balances: dict[str, int],
-    clock: TapeClock,
-    log: Path | None,
-    after: int,
-) -> "SimulatedVenue | RemoteVenue":
-    """The simulated exchange, in this process or behind a socket."""
-    from seawall.node.exchange import venue_shape
-    from seawall.venues.simulated.client import RemoteVenue
-    from seawall.venues.simulated.venue import SimulatedVenue
-
-    shape = venue_shape(settings, catalog, balances)
-    if settings.venue.url:
-        return RemoteVenue(settings.venue.url, catalog, shape, clock, after)
-    return SimulatedVenue(catalog, shape, clock, log, after)
 
 
 def run_id(*parts: object) -> str:
@@ -478,7 +418,7 @@ def paper(
             journal,
             publisher,
             run_id(settings.fingerprint(), clock.now()),
-            venue_log=None if settings.venue.url else folder / "venue.log",
+            venue_log=folder / "venue.log",
             real_time=clock,
             tape=tape,
             feed_name=name,
@@ -505,6 +445,7 @@ def _turned(
     settings: Settings, feed: Feed, say: Callable[[str], None]
 ) -> tuple[Feed, dict[str, Any]]:
     """The simulated market with its hostile source, if any, and what the node is told of it."""
+    from seawall.node.division import deposits_of, traded_of
     from seawall.node.hostile import announced, attacks_of, hostile
     from seawall.node.naive import NaiveModel
 

@@ -139,7 +139,8 @@ class Busy:
         strategy = action.orchestrator.strategy
         freezes = breakers.acts(BreakerAction.FREEZE) or breakers.acts(BreakerAction.REDUCE)
         if (
-            not executor.plain
+            action.accounts.several
+            or not executor.plain
             or action.several
             or action.orchestrator.protection is not None
             or action.compare_due

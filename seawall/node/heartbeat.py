@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from seawall.core.clock import MINUTE, SECOND
 from seawall.core.frames import FRAME
-from seawall.node.action import SILENT, Action
+from seawall.node.action import Action
+from seawall.node.prices import SILENT
 
 NOTHING = np.zeros(0, FRAME)
 
@@ -53,18 +54,16 @@ class Heartbeat:
             yield self._last
 
     def _span(self) -> int:
-        executor = self._action.executor
-        waits = not executor.idle or executor.silent or self._action.compare_due
+        waits = self._action.accounts.waiting or self._action.compare_due
         return self._period if waits else max(self._period, MINUTE // self._cadence * self._cadence)
 
     def beat(self, now: int) -> None:
         """Hear the venue, and compare with it where that is due; nothing can be traded on."""
-        action, executor = self._action, self._action.executor
+        action, accounts = self._action, self._action.accounts
         action.prices.update(NOTHING)
-        executor.listen(now)
+        accounts.listen(now)
         if now - self._compared >= MINUTE:
             self._compared = now
             action.compare_due = True
-        if executor.behind or (action.compare_due and executor.settled):
-            action.reconcile(now)
-        action.reasons = [*action.blocks(), SILENT]
+        accounts.reconcile_due(now)
+        action.reasons, action.troubles = [*action.blocks(), SILENT], accounts.troubles()

@@ -26,7 +26,7 @@ from seawall.lab import impact
 from seawall.lab.attacks import Attack, attacked
 from seawall.lab.impact import Impact, Review
 from seawall.lab.trading import NO_INTENT, Boundary, TradingTracker
-from seawall.node import assembly
+from seawall.node import assembly, division
 from seawall.node.action import Action
 from seawall.node.naive import mean_prices
 from seawall.node.node import Node
@@ -79,8 +79,8 @@ class Side:
         self.boundaries: deque[Boundary] = deque()
         self.reviews: deque[Review] = deque()
         self.rows = 0
-        deposits = assembly.deposits_of(settings, catalog)
-        self._traded = assembly.traded_of(settings, catalog, deposits)
+        deposits = division.deposits_of(settings, catalog)
+        self._traded = division.traded_of(settings, catalog, deposits)
         self._node: Node | None = None
         if trading:
             self._node = assembly.build(

@@ -30,6 +30,9 @@ def files_of(settings: Settings, feed: str = "") -> dict[str, Path]:
     named = {f"strategy {one}": one for one in strategies or [decision.strategy] if own_file(one)}
     if settings.venue.funding and not settings.venue.url:
         named[f"funding rates {settings.venue.funding}"] = settings.venue.funding
+    for one in settings.accounts:
+        if one.venue.funding and not one.venue.url:
+            named[f"funding rates {one.venue.funding}"] = one.venue.funding
     if settings.execution.slippage_model:
         named["slippage model"] = settings.execution.slippage_model
     if settings.execution.volume_bars:

@@ -8,7 +8,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,12 +26,11 @@ from seawall.core.commands import (
     UNBAN,
     Command,
 )
-from seawall.core.errors import InvariantError, SeawallError, VenueUnreachableError
+from seawall.core.errors import InvariantError, SeawallError
 from seawall.core.events import EventFlag, EventKind, Raw, empty
 from seawall.core.intents import Approved, Close, Urgency
-from seawall.core.ports import Commands, Feed, Playback, Publisher, Venue
+from seawall.core.ports import Commands, Feed, Publisher, Venue
 from seawall.core.records import (
-    Deposited,
     Digest,
     OperatorCommanded,
     RunStarted,
@@ -68,6 +67,7 @@ class Ports:
     """Everything that reaches outside.
 
     Attributes:
+        venue: of the only account; of several, the first one's.
         now: the clock that the node moves along the tape; all decisions are stamped with it.
         clock: real time, for TICK rows where the feed is silent; None where the tape is a recorded
             one, whose time is not ours to pass.
@@ -75,7 +75,6 @@ class Ports:
 
     feed: Feed
     venue: Venue
-    playback: Playback
     recorder: Recorder
     publisher: Publisher
     now: TapeClock
@@ -89,7 +88,7 @@ class Node:
 
     Args:
         started: the record that opens the run; its `ts` is set when the first row comes.
-        deposits: cash to be booked where the journal is new.
+        deposits: account → cash to be booked where it is new in the journal.
         feed_detail: why this feed, for the page.
         strict: a defect ends the run instead of halting it (backtests).
         say: tells the user when trading stops and goes on.
@@ -106,7 +105,7 @@ class Node:
         perception: Perception,
         action: Action,
         started: RunStarted,
-        deposits: dict[str, int],
+        deposits: Mapping[str, Mapping[str, int]],
         feed_name: str = "replay",
         feed_detail: str = "",
         progress: Callable[[int], None] | None = None,
@@ -304,43 +303,34 @@ class Node:
         self.first_ts = ts
         self.ports.now.wait(ts)
         self._heart.acted(ts)
-        books = self.action.books
-        fresh = books.tally.runs == 0
-        deposits = self._deposits if fresh else {}
+        books, accounts = self.action.books, self.action.accounts
         self.ports.recorder.record(  # at once: a run without its deposits must not be found later
-            _at(self.started, ts),
-            *(Deposited(ts=ts, asset=a, amount=n) for a, n in deposits.items()),
+            _at(self.started, ts), *accounts.opening(self._deposits, ts)
         )
-        known = self.perception.market.snapshot(ts)
-        if len(known):  # from `warm`; the venue has not seen it
-            self._observe(Raw(known), ts)
+        past = self.perception.market.snapshot(ts)
+        if len(past):  # from `warm`; the venue has not seen it
+            self._observe(Raw(past), ts)
         if books.tally.halted:
             self.action.halt("", ts)  # what halted the last run is checked again from here on
+        for account in list(books.tally.halts):
+            self.action.halt("", ts, account)
         self._release(ts)
         try:
-            self.action.executor.recover(ts)
+            accounts.recover(ts)
             self.action.reconcile(ts)
         except InvariantError as error:
             self._halt(error, ts)
 
     def _observe(self, rows: Raw, now: int) -> bool:
-        """Let the simulated venue live to `now`; the node's own time moves with it.
+        """Let the simulated venues live to `now`; the node's own time moves with them.
 
         Returns:
-            Whether it was given whole books because it had lost its own; they hold everything that
-            perception has taken in.
+            Whether the only one was given whole books because it had lost its own; they hold
+            everything that perception has taken in.
         """
         self.ports.now.wait(now)
-        playback = self.ports.playback
-        try:
-            playback.observe(self._genuine(rows), now)
-            if not getattr(playback, "needs_snapshot", False):
-                return False
-            playback.observe(Raw(self.perception.market.snapshot(now)), now)
-        except VenueUnreachableError as error:
-            self.action.executor.lost(str(error))
-            return False
-        return True
+        last, snapshot = self.perception.last_ts, self.perception.market.snapshot
+        return self.action.accounts.observe(self._genuine(rows), now, last, snapshot)
 
     def _genuine(self, rows: Raw) -> Raw:
         """The rows without those that a signing source has not signed, so that a forged trade
@@ -373,7 +363,7 @@ class Node:
             self.action.compare_due = True
             return
         if command.name == ADOPT:
-            adopted = self.action.adopt(command.who, now)
+            adopted = self.action.adopt(command.who, now, command.target)
             if self._say is not None:
                 self._say(f"adopted: {'; '.join(adopted) or 'nothing: the books agree'}")
             return
@@ -416,7 +406,7 @@ class Node:
         except Exception as error:  # noqa: BLE001  a defect here must stop the risk, not the watch
             self._halt(error, now)
         if self.status != "stopping":
-            self.status = "recovering" if self.action.executor.behind else "trading"
+            self.status = "recovering" if self.action.accounts.behind else "trading"
         self._tell()
         if math.isnan(self.equity_start):
             self.equity_start = self.action.equity
@@ -440,6 +430,8 @@ class Node:
         if self._say is not None and reason != self._said:
             self._say(f"not trading: {reason}" if reason else "trading again")
             self._said = reason
+        if self._say is not None:
+            self.action.accounts.tell(self.action.troubles, self._say)
 
     def _release(self, ts: int) -> None:
         """Close the breakers that the operator has released by name; all of their keys.
@@ -500,8 +492,8 @@ class Node:
                 self._through(seen, Raw(empty(0)), 0)
             if self._unseen is not None:
                 self.action.look(self._unseen)
-            self.action.executor.abandon()
-            self.action.executor.cancel_risk(now)
+            self.action.accounts.abandon()
+            self.action.accounts.cancel_risk(now)
             if self._flatten:
                 self._close_positions(now)
             try:
@@ -534,19 +526,18 @@ class Node:
         approved, _ = approve(
             intents, self.action.holdings(), self.action.equity, self.action.limits, [], now
         )
-        self.action.executor.aim(approved)
+        self.action.accounts.aim(approved)
 
     def _drain(self, until: int) -> None:
         """Let the venue answer: time goes on, nothing new is decided."""
-        executor = self.action.executor
+        accounts = self.action.accounts
         while self.ports.now.now() < until:
             now = self.ports.now.now()
-            executor.listen(now)
-            if executor.behind:
-                self.action.reconcile(now)
-            executor.cancel_risk(now)  # also what was still on its way before
-            executor.work(self.action.prices.touches, now, True)
-            if executor.settled and not executor.goals:
+            accounts.listen(now)
+            accounts.reconcile_behind(now)
+            accounts.cancel_risk(now)  # also what was still on its way before
+            accounts.work(self.action.prices.touches, now, True)
+            if accounts.settled:
                 break
             rows = self.ports.feed.read(WAIT_S)
             if rows is None:

@@ -15,8 +15,9 @@ from seawall.core.settings import Settings
 if TYPE_CHECKING:
     from seawall.execution import Executor
     from seawall.execution.pacing import Pacer
+    from seawall.execution.parents import Parents
     from seawall.execution.volume_curve import VolumeCurve
-    from seawall.node.action import Books
+    from seawall.node.books import Books
     from seawall.node.slippage import Watch
     from seawall.storage.recorder import Recorder
 
@@ -73,11 +74,13 @@ def pacer_of(
     prefix: str,
     strategies: Sequence[str],
     watch: "Watch | None",
+    parents: "Parents",
 ) -> "Pacer":
     """What says how much of a goal may go out, and at what price.
 
     Args:
         prefix: of parent ids. strategies: who shares the account, if several do.
+        parents: of the account.
     """
     from seawall.execution.pacing import Pacer
 
@@ -88,7 +91,7 @@ def pacer_of(
         return books.ledger.position(name)
 
     return Pacer(
-        books.parents,
+        parents,
         record,
         held,
         prefix,
@@ -109,35 +112,41 @@ def executor_of(
     run: str,
     strategies: Sequence[str],
     watch: "Watch | None",
+    account: str = "",
 ) -> "Executor":
-    """The executor on these books.
+    """The executor of an account on these books.
 
     Args:
         run: of a new journal. strategies: who shares the account, if several do.
-        watch: is shown what the executor journals.
+        watch: is shown what the executor journals. account: empty: the only one.
     """
     from seawall.execution import Executor
+    from seawall.node.accounts import recording
+
+    journal = recording(recorder.record, books, account)
 
     def record(*records: AnyRecord) -> None:
-        recorder.record(*records)
+        journal(*records)
         if watch is not None:
             for each in records:
                 watch.take(each)
 
     venues = sorted({i.venue for i in catalog.instruments})
-    prefix = books.tally.origin or run
+    sources = [account] if account else venues
+    share = books.shares[account] if account else books
+    prefix = books.prefix(account, run)
     return Executor(
         catalog,
         venue,
-        books.orders,
+        share.orders,
         prefix,
         record,
         books.ledger.position,
-        lambda: max((books.ledger.last_fill_sequence(v) for v in venues), default=0),
+        lambda: max((books.ledger.last_fill_sequence(s) for s in sources), default=0),
         strategies=strategies,
         shares=books.ledger.shares,
-        protections=books.protections,
+        protections=share.protections,
         entry=books.entry,
-        baskets=books.baskets,
-        pace=pacer_of(settings, books, record, prefix, strategies, watch),
+        baskets=share.baskets,
+        pace=pacer_of(settings, books, record, prefix, strategies, watch, share.parents),
     )

@@ -33,7 +33,7 @@ from seawall.core.records import (
 from seawall.core.settings import Settings
 from seawall.decision.strategies import own_file
 from seawall.ingestion.tape import Tape, open_tape
-from seawall.node import assembly
+from seawall.node import assembly, division
 from seawall.node.inputs import changed_inputs, settings_of
 from seawall.node.strategy import sleeves_of
 from seawall.storage.journal import JournalReader
@@ -456,13 +456,17 @@ def replay(
     recorded: Recorded,
     life: Life,
     journal: KeptJournal,
-    exchange: "assembly.Exchange",
+    exchange: "division.Exchange",
     progress: Callable[[int, int], None],
     watch: "Callable[[Node, Perceived], None] | None" = None,
 ) -> "Node":
     """One life again, into `journal`; ends where that is over. The node at its end."""
     tape = open_tape(life.tape)
     settings = recorded.settings(life)
+    if settings.accounts:
+        raise SettingError(
+            f"run {life.started.run} has several accounts, and a replay answers for one venue alone"
+        )
     started, total = life.started, life.past - life.taped
     said = [r for r in life.records if isinstance(r, OperatorCommanded)]
     commands = RecordedCommands([r for r in said if r.command in COMMANDS])

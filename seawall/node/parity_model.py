@@ -27,7 +27,7 @@ from seawall.core.records import (
     OrderCreated,
 )
 from seawall.core.settings import Settings, VenueSettings
-from seawall.node import assembly
+from seawall.node import division
 from seawall.node.parity import KeptJournal, Life, Recorded, replay
 from seawall.venues.simulated.log import Entry, Log, Reported, Requested
 from seawall.venues.simulated.venue import SimulatedVenue
@@ -202,7 +202,7 @@ def until_the_end(written: Iterable[AnyRecord], life: Life) -> list[AnyRecord]:
 
 def _opening(
     recorded: Recorded, life: Life, venue: VenueSettings | None, log: Path
-) -> "assembly.Exchange":
+) -> "division.Exchange":
     """An exchange that has lived through the log up to this life."""
 
     def opened(
@@ -220,7 +220,7 @@ def _opening(
         past.close()
         given = (venue or settings.venue).model_copy(update={"url": ""})
         wanted = settings.model_copy(update={"venue": given})
-        made = assembly.venue_of(wanted, catalog, balances, clock, log, after)
+        made = division.venue_of(wanted, catalog, balances, clock, log, after)
         assert isinstance(made, SimulatedVenue)
         return made
 

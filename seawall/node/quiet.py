@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.ledger.kernels import CASH, HELD
 from seawall.node import quiet_kernels as kernels
-from seawall.node.action import SILENT, Action
+from seawall.node.action import Action
+from seawall.node.prices import SILENT
 from seawall.risk.breakers import Action as BreakerAction
 
 
@@ -88,7 +89,8 @@ class Quiet:
         """Whether nothing is under way that each boundary could move on."""
         action, executor = self._action, self._action.executor
         return not (
-            not executor.idle
+            action.accounts.several
+            or not executor.idle
             or executor.unreachable
             or executor.behind
             or action.compare_due

@@ -90,12 +90,20 @@ def _cash(ledger: Ledger, venue: Venue) -> list[Difference]:
 
 
 def adjustments(
-    found: list[Difference], catalog: Catalog, marks: Mapping[str, float], who: str, now: int
+    found: list[Difference],
+    catalog: Catalog,
+    marks: Mapping[str, float],
+    who: str,
+    now: int,
+    account: str = "",
 ) -> list[LedgerAdjusted]:
     """What makes the ledger equal to the venue.
 
     Positions that came from nowhere are valued at their marks, so that they bring neither profit
     nor loss; a position without a mark, or in a market that is not ours, cannot be adopted.
+
+    Args:
+        account: that they are of, where there are several.
 
     Raises:
         VenueUnreachableError: such a one is among them.
@@ -106,7 +114,13 @@ def adjustments(
         if not one.lots:
             made.append(
                 LedgerAdjusted(
-                    ts=now, kind=kind, reason=str(one), who=who, asset=one.what, amount=difference
+                    ts=now,
+                    kind=kind,
+                    reason=str(one),
+                    who=who,
+                    asset=one.what,
+                    amount=difference,
+                    account=account or msgspec.UNSET,
                 )
             )
             continue

@@ -18,7 +18,7 @@ from seawall.ingestion.tape import Tape, open_tape
 from seawall.lab.research import market
 from seawall.lab.research.following import FollowingShape
 from seawall.lab.research.market import Market
-from seawall.node import assembly
+from seawall.node import assembly, division
 from seawall.node.perception import Perceived
 
 BLOCK = 1 << 18  # rows of the tape at a time
@@ -121,7 +121,7 @@ def _perceived(perception: Any, recorded: Tape, progress: Callable[[int, int], N
 
 
 def _only(settings: Settings, catalog: Catalog) -> str:
-    traded = assembly.traded_of(settings, catalog, assembly.deposits_of(settings, catalog))
+    traded = division.traded_of(settings, catalog, division.deposits_of(settings, catalog))
     if len(traded) != 1:
         raise SettingError(
             f"this tape has {len(traded)} instruments to trade; choose one with --symbol: "

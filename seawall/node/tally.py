@@ -25,6 +25,7 @@ class _Memory(msgspec.Struct):
     orders: int = 0
     fills: int = 0
     opened: dict[str, int] = {}
+    halts: dict[str, str] = {}
 
 
 class Tally:
@@ -39,6 +40,11 @@ class Tally:
     def halted(self) -> str:
         """Why trading is halted; empty if it is not."""
         return self._memory.halted
+
+    @property
+    def halts(self) -> dict[str, str]:
+        """Account → why it alone is halted, where there are several."""
+        return self._memory.halts
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -69,8 +75,12 @@ class Tally:
         """Take in one record."""
         memory = self._memory
         match record:
-            case Halted(reason=reason):
+            case Halted(reason=reason, account=""):
                 memory.halted = reason
+            case Halted(reason=reason, account=account):
+                memory.halts.pop(account, None)
+                if reason:
+                    memory.halts[account] = reason
             case RunStarted(run=run):
                 memory.runs += 1
                 memory.origin = memory.origin or run

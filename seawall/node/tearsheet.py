@@ -158,8 +158,8 @@ def _incidents(record: AnyRecord) -> Iterator[Incident]:
             why = f"; {record.reason}" if record.reason else ""
             text = f"{record.name}{of} {record.state.lower()}: {measured}{why}"
             yield Incident(record.ts, "breaker", text)
-        case Halted():
-            yield Incident(record.ts, "halt", record.reason or "trading goes on")
+        case Halted(reason=why, account=who):
+            yield Incident(record.ts, f"halt {who}".strip(), why or "trading goes on")
         case OperatorCommanded():
             said = ", ".join(record.arguments.values())
             yield Incident(record.ts, "operator", f"{record.command} {said} ({record.who})")

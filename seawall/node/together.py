@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from seawall.execution import Executor
+from seawall.node.accounts import Accounts
 from seawall.storage.recorder import Recorder
 
 
 @contextmanager
-def together(recorder: Recorder, executor: Executor) -> Iterator[None]:
+def together(recorder: Recorder, accounts: Accounts) -> Iterator[None]:
     """What is recorded within is kept at the end; then the requests leave that were made within.
 
     After a defect too: what was recorded before it stands, and so do its orders.
@@ -17,15 +17,15 @@ def together(recorder: Recorder, executor: Executor) -> Iterator[None]:
         StoreError: it could not be kept; nothing leaves, and nothing more is recorded.
     """
     recorder.hold()
-    executor.hold(recorder.commit)
+    accounts.hold(recorder.commit)
     try:
         yield
     except Exception:
-        _end(recorder, executor)
+        _end(recorder, accounts)
         raise
-    _end(recorder, executor)
+    _end(recorder, accounts)
 
 
-def _end(recorder: Recorder, executor: Executor) -> None:
-    executor.release()
+def _end(recorder: Recorder, accounts: Accounts) -> None:
+    accounts.release()
     recorder.release()  # what was refused at the door

@@ -132,7 +132,7 @@ def view_of(run: Run, uptime_s: float) -> dict[str, Any]:
         "now": now // MILLISECOND,
         "mode": run.started.mode,
         "status": status,
-        "reasons": reasons,
+        "reasons": [*reasons, *action.accounts.troubles().values()],
         "feed": {"name": run.feed_name, "detail": run.feed_detail},
         "numeraire": run.started.numeraire,
         "uptime_s": uptime_s,
@@ -372,9 +372,10 @@ def _results(action: "Action") -> dict[str, Result]:
 def _notes(run: Run) -> list[str]:
     """What is worth a line: halts, gaps, clocks, and how the books agreed with the venue's word."""
     notes = [f"not trading: {reason}" for reason in run.action.blocks()]
+    notes += [f"not trading in {reason}" for reason in run.action.accounts.troubles().values()]
     notes += [
         f"the stop of {name} is watched here and not at the venue: {why}"
-        for (name, _), why in run.action.executor.watched.items()
+        for (name, _), why in run.action.accounts.watched.items()
     ]
     notes += [
         f"stopped, all of it to be closed: {each.stopped}"

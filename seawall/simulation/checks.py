@@ -29,7 +29,7 @@ from seawall.simulation.exposure import Exposure
 from seawall.simulation.shadow import Shadow
 
 if TYPE_CHECKING:
-    from seawall.node.action import Books
+    from seawall.node.books import Books
     from seawall.node.node import Node
 
 DRIFT = 1.03  # how far marks may carry what was approved over a cap before it is traded

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from seawall.core.instruments import Instrument, Kind
 from seawall.core.sections import RiskSettings
-from seawall.node.action import Prices
+from seawall.node.prices import Prices
 from seawall.simulation.shadow import Shadow
 
 WEI = 1.0 + 1e-9  # two ways to sum the same floats

@@ -16,10 +16,12 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import SeawallError, StoreError
 from seawall.core.orders import OrderState
 from seawall.core.randomness import generator
-from seawall.node.action import SILENT, Books
-from seawall.node.assembly import Silent, build, deposits_of
+from seawall.node.assembly import Silent, build
+from seawall.node.books import Books
+from seawall.node.division import deposits_of
 from seawall.node.exchange import venue_shape
 from seawall.node.node import Node
+from seawall.node.prices import SILENT
 from seawall.risk.breakers import BREAKERS
 from seawall.simulation.checks import Checks, ViolationError
 from seawall.simulation.disturbing import disturbed, of_clocks

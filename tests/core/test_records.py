@@ -169,6 +169,10 @@ EXAMPLES: list[AnyRecord] = [
         ts=WHEN, tape=10**12, frames="ff", marks={"a": 1e-300}, equity=-0.0, peak=float("inf")
     ),
     records.Halted(ts=WHEN, reason=""),
+    records.AccountsOpened(ts=WHEN, accounts={"left": ("a@x", "b@x"), "right": ("a@y",)}),
+    records.CashTransferred(
+        ts=WHEN, giver="left", taker="right", asset="USD", amount=10**18, who="ada"
+    ),
     records.RunStopping(ts=WHEN, reason="asked to", flatten=True),
     records.RunStopped(ts=WHEN, reason="done", open_orders=("r-1", "r-2")),
 ]
@@ -187,13 +191,28 @@ def test_a_record_reads_back(example: AnyRecord) -> None:
     assert encode(again) == encode(example)  # the hash chain rests on it
 
 
+def test_an_account_is_only_named_where_there_are_several() -> None:
+    """The bytes, and with them the hash of a journal of one account, are what they always were."""
+    for plain, named in (
+        (records.Halted(ts=WHEN, reason="r"), {"account": "left"}),
+        (records.Deposited(ts=WHEN, asset="USD", amount=1), {"account": "left"}),
+        (records.LedgerAdjusted(ts=WHEN, kind="dust", reason="r", who="w"), {"account": "left"}),
+    ):
+        fields = msgspec.msgpack.decode(encode(plain))
+        assert list(fields) == ["record", *(f for f in plain.__struct_fields__ if f != "account")]
+        again = decode(encode(msgspec.structs.replace(plain, **named)))
+        assert again.account == "left"
+
+
 def test_records_tell_themselves_apart_by_a_name_that_never_changes() -> None:
     tags = [msgspec.msgpack.decode(encode(example))["record"] for example in EXAMPLES]
     assert sorted(set(tags)) == [
+        "accounts",
         "adjusted",
         "approved",
         "basket_moved",
         "breaker",
+        "cash_transferred",
         "deposited",
         "digest",
         "fill",

@@ -31,9 +31,12 @@ from seawall.core.records import (
     RunStarted,
 )
 from seawall.execution import Executor
-from seawall.node.action import Action, Books, Prices
+from seawall.node.accounts import AccountDesk
+from seawall.node.action import Action
+from seawall.node.books import Books
 from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived, boundaries
+from seawall.node.prices import Prices
 from seawall.node.reconciliation import PATIENCE
 from seawall.risk.breakers import BREAKERS
 from seawall.risk.gauges import Gauges
@@ -124,8 +127,7 @@ class Desk:
             self.wishes,
             Gauges(BREAKERS, SECOND),
             Limits(),
-            executor,
-            self.venue,
+            [AccountDesk("", executor, self.venue, self.books, CATALOG)],
             recorder,
         )
         executor.recover(START)
@@ -469,7 +471,7 @@ def insist(desk):
     """A difference is looked at until it has stood long enough to be believed."""
     first = desk.now
     desk.action.reconcile(desk.now)
-    while desk.action.doubt.what:
+    while desk.action.accounts.desks[0].doubt.what:
         assert desk.told(Halted) == []
         desk.now += SECOND
         desk.action.reconcile(desk.now)

@@ -10,8 +10,8 @@ from seawall.core.errors import VenueUnreachableError
 from seawall.core.events import EventKind, Raw, empty
 from seawall.core.records import FillBooked, IntentDecided, OrderChanged, OrderCreated
 from seawall.core.sections import AdmissionSettings, VenueSettings
-from seawall.node.action import SILENT
 from seawall.node.heartbeat import Heartbeat
+from seawall.node.prices import SILENT
 from tests.node.short_runs import QUICK, START, every, node_on, records, tape
 
 HOLES = ((30, 50), (70, 73))  # seconds in which nobody says anything

@@ -42,7 +42,7 @@ from seawall.core.records import (
     RunStarted,
 )
 from seawall.ingestion.simulated import MarketShape
-from seawall.node.action import Books
+from seawall.node.books import Books
 from seawall.risk.breakers import configured
 from seawall.storage import Durability, Recorder, SqliteJournal
 from seawall.venues.simulated.engine import Engine
