@@ -487,6 +487,7 @@ class Ledger:
             leverage=leverage(gross, equity),
             holdings=holdings,
             unknown=tuple(valuation.unknown),
+            foreign=tuple(valuation.foreign),
         )
 
     def earned(

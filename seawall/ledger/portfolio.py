@@ -46,6 +46,8 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
         leverage: gross / equity; infinite where there is exposure and no equity left.
         unknown: held instruments and assets whose mark or decimals are missing. Where there are
             any, the sums that need them are NaN: whoever limits risk looks here first.
+        foreign: assets that no instrument has and nothing prices, such as a coin that fees are
+            paid in: they are kept in their own units, and no sum here counts them.
     """
 
     numeraire: str
@@ -59,6 +61,7 @@ class Portfolio(msgspec.Struct, frozen=True, kw_only=True):
     leverage: float
     holdings: tuple[Holding, ...]
     unknown: tuple[str, ...]
+    foreign: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -86,7 +89,7 @@ class Earned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Valuation:
-    """Marks, and the names that were looked for and not found.
+    """Marks, the names that were looked for and not found, and assets that no instrument has.
 
     Args:
         marks: instrument → mid in quote units.
@@ -104,10 +107,15 @@ class Valuation:
         self._asset_marks = asset_marks
         self._decimals = decimals
         self.unknown: dict[str, None] = {}
+        self.foreign: dict[str, None] = {}
 
     def worth(self, asset: str, amount: float) -> float:
-        """Numeraire value of smallest units of an asset; nothing is worth nothing at any price."""
+        """Numeraire value of smallest units of an asset; nothing is worth nothing at any price, and
+        a coin that no instrument has and nothing prices counts for nothing here."""
         if not amount:
+            return 0.0
+        if asset not in self._decimals and asset not in self._asset_marks:
+            self.foreign[asset] = None
             return 0.0
         mark = self._found(self._asset_marks, asset)
         if asset not in self._decimals:

@@ -173,6 +173,7 @@ def live(
         opening.callback(journal.close)
         catalog = feed.catalog
         scope = {a for i in catalog.instruments for a in (i.base, i.quote, i.settle_asset)}
+        scope |= {account.terms.fee_asset} - {""}
 
         def opened(*given: Any) -> "CcxtVenue":
             venue = open_venue(settings, account, secrets, instruments, clock, given[-1])

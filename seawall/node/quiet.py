@@ -159,7 +159,7 @@ class Quiet:
 
     def _cash(self) -> NDArray[Any]:
         ledger = self._action.books.ledger
-        held = [(asset, amount) for asset, amount in ledger.cash.items() if amount]
+        held = [(a, n) for a, n in ledger.cash.items() if n and a in self.assets]  # none foreign
         cash = np.zeros(len(held), CASH)
         for row, (asset, amount) in zip(cash, held, strict=True):
             row["units"] = float(amount) / float(10 ** ledger.decimals(asset))

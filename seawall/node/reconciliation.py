@@ -66,7 +66,7 @@ def differences(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Differen
 
     Raises VenueUnreachableError.
     """
-    return _positions(ledger, venue, catalog) + _cash(ledger, venue)
+    return _positions(ledger, venue, catalog) + _cash(ledger, venue, catalog)
 
 
 def _positions(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:
@@ -80,11 +80,13 @@ def _positions(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Differenc
     ]
 
 
-def _cash(ledger: Ledger, venue: Venue) -> list[Difference]:
+def _cash(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:
+    """A coin that no instrument has (fees may be paid in one) counts where the venue shows it."""
     theirs, ours = venue.account.balances(), ledger.cash
+    traded = {a for i in catalog.instruments for a in (i.base, i.quote, i.settle_asset)}
     return [
         Difference(asset, ours.get(asset, 0), theirs.get(asset, 0), lots=False)
-        for asset in sorted({*theirs, *ours})
+        for asset in sorted({*theirs, *(traded | {ledger.numeraire}) & {*ours}})
         if ours.get(asset, 0) != theirs.get(asset, 0)
     ]
 

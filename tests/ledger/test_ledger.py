@@ -462,6 +462,20 @@ def test_an_asset_of_unknown_decimals_is_named() -> None:
     assert math.isnan(portfolio.equity)
 
 
+def test_fees_in_a_coin_that_nothing_prices_are_booked_in_it_and_count_in_no_sum() -> None:
+    money = [Deposited(ts=0, asset=a, amount=n) for a, n in (("USD", 5 * USD), ("BNB", 50))]
+    bought = fill(1, SPOT, Side.BUY, 1, 100, fee=7, fee_asset="BNB")
+    ledger = told(started(), *money, bought)
+    ledger.conservation()
+    assert (ledger.cash["BNB"], ledger.fees["BNB"]) == (43, 7)
+    marks, assets = {SPOT.name: 5_000.0}, {"BTC": 5_000.0, SPOT.quote: 1.0}
+    portfolio = ledger.portfolio(marks, assets)
+    without = told(started(), *money, fill(1, SPOT, Side.BUY, 1, 100)).portfolio(marks, assets)
+    assert portfolio.foreign == ("BNB",)
+    assert portfolio.known
+    assert (portfolio.equity, portfolio.fees) == (without.equity, 0.0)
+
+
 def test_marks_of_what_is_not_held_are_not_needed() -> None:
     ledger = told(
         started(),

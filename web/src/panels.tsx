@@ -1,5 +1,6 @@
 // What we hold and do (positions, orders, fills) and what the market shows (instruments), one table each.
 // Units stand in the head of a column when all its rows share them, else beside the number.
+import type { ComponentChildren } from "preact";
 import { fee, money, number, percent, price, quantity, signed, words } from "./format";
 import { Badge, Clock, Panel, Table, ageColumn } from "./table";
 import type { Fill, Instrument, Maybe, Order, Position } from "./view";
@@ -9,6 +10,9 @@ function ProfitAndLoss({ value }: { value: Maybe }) {
   return <span class={tone}>{signed(value)}</span>;
 }
 
+/** Two numbers of a kind, one above the other, so that a table of many fits its panel. */
+const Two = ({ above, below }: { above: ComponentChildren; below: ComponentChildren }) => <><div>{above}</div><div>{below}</div></>;
+
 const Name = ({ name }: { name: string }) => <span class="name" title={name}>{name}</span>;
 
 const Side = ({ side }: { side: string }) => (
@@ -17,7 +21,7 @@ const Side = ({ side }: { side: string }) => (
 
 export function Positions({ rows, numeraire }: { rows: Position[]; numeraire: string }) {
   return (
-    <Panel testId="positions" title="Positions" note={rows.length || ""}>
+    <Panel testId="positions" title="Positions" note={rows.length ? `${rows.length}, in ${numeraire}` : ""}>
       <Table
         label="Positions"
         rows={rows}
@@ -26,12 +30,12 @@ export function Positions({ rows, numeraire }: { rows: Position[]; numeraire: st
         columns={[
           { head: "instrument", cell: (row) => <Name name={row.instrument} /> },
           { head: "quantity", kind: "number", cell: (row) => <>{quantity(row.quantity)} <span class="unit">{row.unit}</span></> },
-          { head: "average", unit: numeraire, kind: "number", cell: (row) => price(row.average_price) },
-          { head: "mark", unit: numeraire, kind: "number", cell: (row) => price(row.mark) },
-          { head: "notional", unit: numeraire, kind: "number", cell: (row) => money(row.notional) },
-          { head: "target", unit: numeraire, kind: "number", cell: (row) => money(row.target) },
-          { head: "unrealised", unit: numeraire, kind: "number", cell: (row) => <ProfitAndLoss value={row.unrealised} /> },
-          { head: "realised", unit: numeraire, kind: "number", cell: (row) => <ProfitAndLoss value={row.realised} /> },
+          { head: "average", below: "mark", kind: "number", cell: (row) => <Two above={price(row.average_price)} below={price(row.mark)} /> },
+          { head: "notional", below: "target", kind: "number", cell: (row) => <Two above={money(row.notional)} below={money(row.target)} /> },
+          {
+            head: "unrealised", below: "realised", kind: "number",
+            cell: (row) => <Two above={<ProfitAndLoss value={row.unrealised} />} below={<ProfitAndLoss value={row.realised} />} />,
+          },
           ageColumn((row: Position) => row.ts),
         ]}
       />

@@ -69,6 +69,8 @@ export type Column<Row> = {
   head: string;
   /** The unit of the numbers below, when it is the same for every row. */
   unit?: string;
+  /** The name of the second number of a cell, below the first. */
+  below?: string;
   cell: (row: Row) => ComponentChildren;
   kind?: "number" | "age";
 };
@@ -115,9 +117,10 @@ export function Table<Row>(table: TableProps<Row>) {
       <table>
         <thead>
           <tr>
-            {columns.map(({ head, unit, kind }) => (
+            {columns.map(({ head, unit, below, kind }) => (
               <th key={head} scope="col" class={kind}>
                 {head}
+                {below && <div>{below}</div>}
                 {unit && <span class="unit"> {unit}</span>}
               </th>
             ))}

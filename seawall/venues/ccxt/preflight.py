@@ -142,8 +142,9 @@ class Preflight:
         priced = any(i.base == coin for i in self._desk.instruments.values())
         if coin and not priced and (await self._desk.balances()).get(coin):
             return WARNING, (
-                f"{told}; the account holds {coin}, which may pay fees, and no symbol prices "
-                f"it: add {coin}/USDT to feed.symbols, or switch that off at the exchange"
+                f"{told}; the account holds {coin}, which may pay fees, and no symbol prices it: "
+                f"they are booked in {coin} and count in no profit; add {coin}/USDT to "
+                "feed.symbols, or switch that off at the exchange"
             )
         if maker > self._expected.maker_ppm or taker > self._expected.taker_ppm:
             return WARNING, (
