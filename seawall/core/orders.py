@@ -233,6 +233,25 @@ class Funding(msgspec.Struct, frozen=True, kw_only=True, tag="funding"):
     ts: int
 
 
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that came into an account or left it, as the venue's history has it.
+
+    Attributes:
+        name: the venue's id. kind: deposit or withdrawal. text: the amount in the venue's words.
+        amount: smallest units of `asset`; negative: it left. fee: of it, the same units; venues
+            differ in whether it is part of the amount.
+        ts: ns UTC, the venue's clock.
+    """
+
+    name: str
+    kind: str
+    asset: str
+    text: str
+    amount: int
+    fee: int
+    ts: int
+
+
 EXTERNAL = "external"  # whose sub-ledger holds what was traded with no order of ours
 Report = OrderReport | Fill | Funding
 Movement = Fill | Funding  # what changes the account

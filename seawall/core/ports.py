@@ -4,12 +4,12 @@ The same node runs live, on paper and in a backtest; only what stands behind the
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from seawall.core.commands import Command
 from seawall.core.events import Raw, Side
 from seawall.core.instruments import Catalog
-from seawall.core.orders import Movement, Order, OrderReport, Report
+from seawall.core.orders import Movement, Order, OrderReport, Report, Transfer
 
 
 class Feed(Protocol):
@@ -84,6 +84,15 @@ class Venue(Protocol):
     def stream(self) -> Stream: ...
 
 
+@runtime_checkable
+class TransferHistory(Protocol):
+    """A venue that keeps deposits and withdrawals. Raises VenueUnreachableError."""
+
+    def transfers(self, since: int) -> Sequence[Transfer]:
+        """Those that are done, from `since` on (ns UTC)."""
+        ...
+
+
 class Playback(Protocol):
     """A simulated exchange lives off the market data that the node sees."""
 
@@ -124,5 +133,6 @@ __all__ = [
     "Secrets",
     "Side",
     "Stream",
+    "TransferHistory",
     "Venue",
 ]

@@ -168,6 +168,8 @@ class LedgerAdjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
         kind: deposit, withdrawal, transfer, dust, position or difference.
         who: the operator, with the role that allowed it.
         account: whose cash, where there are several.
+        transfers: ids of the venue's deposits and withdrawals that explain the cash; none: the
+            operator's word alone.
     """
 
     kind: str
@@ -179,6 +181,7 @@ class LedgerAdjusted(Record, frozen=True, kw_only=True, tag="adjusted"):
     lots: int = 0
     price: int = 0
     account: str | msgspec.UnsetType = msgspec.UNSET
+    transfers: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class OrderAdopted(Record, frozen=True, kw_only=True, tag="order_adopted"):

@@ -26,7 +26,14 @@ from seawall.core.records import (
 from seawall.execution import Executor
 from seawall.execution.goals import Key, Touch
 from seawall.node.books import Books, Share
-from seawall.node.reconciliation import Difference, Doubt, adjustments, differences, in_words
+from seawall.node.reconciliation import (
+    Difference,
+    Doubt,
+    adjustments,
+    differences,
+    in_words,
+    transfers_of,
+)
 
 Marks = Mapping[str, float]
 
@@ -356,9 +363,11 @@ class Accounts:
                 adopted += self._transfers(chosen, who, now)
             for desk in chosen:
                 differing = [one for one in desk.differences() if one.lots is lots]
-                made = adjustments(differing, desk.catalog, marks, who, now, desk.name)
-                if made:
-                    self._record(*made)
+                if not differing:
+                    continue
+                moved = transfers_of(desk.venue, desk.share.foreign.transfers, now)
+                made = adjustments(differing, desk.catalog, marks, who, now, desk.name, moved)
+                self._record(*made)
                 adopted += [f"{one.kind} {one.reason}" for one in made]
         for desk in chosen:
             self._halt("", now, desk.name)

@@ -6,7 +6,13 @@ import msgspec
 
 from seawall.core.commands import ADOPT
 from seawall.core.orders import EXTERNAL
-from seawall.core.records import AnyRecord, FillBooked, OperatorCommanded, OrderAdopted
+from seawall.core.records import (
+    AnyRecord,
+    FillBooked,
+    LedgerAdjusted,
+    OperatorCommanded,
+    OrderAdopted,
+)
 
 SHOWN = 3
 
@@ -16,6 +22,7 @@ class _Memory(msgspec.Struct):
 
     trades: dict[str, str] = {}
     orders: dict[str, str] = {}
+    transfers: dict[str, str] = {}
 
 
 class Foreign:
@@ -30,6 +37,11 @@ class Foreign:
     def orders(self) -> dict[str, str]:
         """Adopted orders: id → instrument."""
         return self._memory.orders
+
+    @property
+    def transfers(self) -> dict[str, str]:
+        """Deposits and withdrawals that have explained something: the venue's id → asset."""
+        return self._memory.transfers
 
     @property
     def reason(self) -> str:
@@ -55,6 +67,8 @@ class Foreign:
                     )
             case OrderAdopted(client_id=client_id, instrument=instrument):
                 memory.orders[client_id] = instrument
+            case LedgerAdjusted(asset=asset, transfers=tuple() as names):
+                memory.transfers |= dict.fromkeys(names, asset)
             case OperatorCommanded(command=command) if command == ADOPT:
                 memory.trades = {}
             case _:

@@ -1,16 +1,19 @@
 """Ledger against venue, to the last unit: what differs, and what an operator may adopt of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
-from seawall.core.clock import SECOND
+from seawall.core.clock import HOUR, SECOND
 from seawall.core.errors import VenueUnreachableError
 from seawall.core.instruments import Catalog, Kind
-from seawall.core.ports import Venue
+from seawall.core.orders import Transfer
+from seawall.core.ports import TransferHistory, Venue
 from seawall.core.records import LedgerAdjusted
 from seawall.ledger import Ledger
 
+HISTORY = 30 * 24 * HOUR  # of transfers that may explain a difference
 DUST = 100  # smallest units: nobody moves so little on purpose
 PATIENCE = 10 * SECOND  # for so long an exchange's balances may lag behind its own fills
 EVERY = SECOND  # between two looks at books that do not agree
@@ -91,6 +94,31 @@ def _cash(ledger: Ledger, venue: Venue, catalog: Catalog) -> list[Difference]:
     ]
 
 
+def transfers_of(venue: Venue, known: Container[str], now: int) -> list[Transfer]:
+    """Deposits and withdrawals that the venue tells of and that have explained nothing yet, the
+    newest first; none where it keeps no history or does not answer."""
+    if not isinstance(venue, TransferHistory):
+        return []
+    try:
+        told = venue.transfers(now - HISTORY)
+    except VenueUnreachableError:
+        return []  # what then is left is the operator's word
+    return sorted((t for t in told if t.name not in known), key=lambda t: t.ts, reverse=True)
+
+
+def cause_of(one: Difference, transfers: Sequence[Transfer]) -> list[Transfer]:
+    """The transfers that a difference in cash comes from: one, or the newest ones together, with
+    their fees or without. Empty: none explain it to the last unit."""
+    wanted = one.theirs - one.ours
+    own = [t for t in transfers if t.asset == one.what]
+    runs = [[t] for t in own] + [own[:n] for n in range(2, len(own) + 1)]
+    for run in runs:
+        amount, fees = sum(t.amount for t in run), sum(t.fee for t in run)
+        if wanted in (amount, amount - fees):
+            return run
+    return []
+
+
 def adjustments(
     found: list[Difference],
     catalog: Catalog,
@@ -98,8 +126,9 @@ def adjustments(
     who: str,
     now: int,
     account: str = "",
+    transfers: Sequence[Transfer] = (),
 ) -> list[LedgerAdjusted]:
-    """What makes the ledger equal to the venue.
+    """What makes the ledger equal to the venue, and which of its transfers say why.
 
     Positions that came from nowhere are valued at their marks, so that they bring neither profit
     nor loss; a position without a mark, or in a market that is not ours, cannot be adopted.
@@ -114,14 +143,17 @@ def adjustments(
     for one in found:
         kind, difference = _kind(one), one.theirs - one.ours
         if not one.lots:
+            causes = cause_of(one, transfers)
+            said = "; ".join(map(_said, causes))
             made.append(
                 LedgerAdjusted(
                     ts=now,
-                    kind=kind,
-                    reason=str(one),
+                    kind=causes[0].kind if len(causes) == 1 else kind,
+                    reason=f"{one}: {said}" if said else str(one),
                     who=who,
                     asset=one.what,
                     amount=difference,
+                    transfers=tuple(t.name for t in causes) or msgspec.UNSET,
                     account=account or msgspec.UNSET,
                 )
             )
@@ -144,6 +176,11 @@ def adjustments(
             )
         )
     return made
+
+
+def _said(one: Transfer) -> str:
+    moment = datetime.fromtimestamp(one.ts // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{one.kind} of {one.text} {one.asset} at {moment}, id {one.name}"
 
 
 def _kind(one: Difference) -> str:

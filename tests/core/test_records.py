@@ -199,7 +199,9 @@ def test_an_account_is_only_named_where_there_are_several() -> None:
         (records.LedgerAdjusted(ts=WHEN, kind="dust", reason="r", who="w"), {"account": "left"}),
     ):
         fields = msgspec.msgpack.decode(encode(plain))
-        assert list(fields) == ["record", *(f for f in plain.__struct_fields__ if f != "account")]
+        unsaid = ("account", "transfers")
+        told = [field for field in plain.__struct_fields__ if field not in unsaid]
+        assert list(fields) == ["record", *told]
         again = decode(encode(msgspec.structs.replace(plain, **named)))
         assert again.account == "left"
 

@@ -2,12 +2,23 @@
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
+from seawall.core.clock import SECOND
+from seawall.core.errors import VenueUnreachableError
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
+from seawall.core.orders import Transfer
 from seawall.core.records import Deposited, RunStarted
 from seawall.ledger import Ledger
-from seawall.node.reconciliation import differences
+from seawall.node.foreign import Foreign
+from seawall.node.reconciliation import (
+    HISTORY,
+    Difference,
+    adjustments,
+    differences,
+    transfers_of,
+)
 
 SPOT = Instrument(
     venue="x", symbol="BTC/USDT", kind=Kind.SPOT, base="BTC", quote="USDT", tick="0.01", lot="0.01"
@@ -53,3 +64,60 @@ def test_a_coin_that_nothing_trades_counts_where_the_venue_shows_it(
     for asset, amount in (("USDT", 100), ("BNB", -3)):
         ledger.apply(Deposited(ts=0, asset=asset, amount=amount))
     assert [str(one) for one in differences(ledger, Shown(theirs), CATALOG)] == found
+
+
+def moved(name: str, amount: int, ts: int, fee: int = 0, asset: str = "USDT") -> Transfer:
+    kind = "deposit" if amount > 0 else "withdrawal"
+    return Transfer(
+        name=name,
+        kind=kind,
+        asset=asset,
+        text=str(abs(amount)),
+        amount=1_000 * amount,
+        fee=1_000 * fee,
+        ts=ts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("transfers", "names"),
+    [
+        ([moved("a", 40, 9 * SECOND), moved("b", 7, 8 * SECOND)], ("a",)),
+        ([moved("a", 30, 9), moved("b", 10, 8), moved("c", 5, 7)], ("a", "b")),
+        ([moved("a", 60, 9), moved("b", -20, 8)], ("a", "b")),
+        ([moved("a", 60, 9), moved("b", -15, 8, fee=5)], ("a", "b")),
+        ([moved("a", 40, 9, asset="BTC")], ()),
+        ([moved("a", 41, 9)], ()),
+        ([], ()),
+    ],
+)
+def test_the_venues_transfers_say_where_cash_came_from(
+    transfers: list[Transfer], names: tuple[str, ...]
+) -> None:
+    found = Difference("USDT", 100, 40_100, lots=False)
+    (made,) = adjustments([found], CATALOG, {}, "alice (operator)", 1, transfers=transfers)
+    assert (made.amount, made.kind, made.transfers) == (40_000, "deposit", names or msgspec.UNSET)
+    assert made.reason.startswith("USDT: ledger 100, venue 40100")
+    if names == ("a",):
+        assert made.reason.endswith(": deposit of 40 USDT at 1970-01-01T00:00:09Z, id a")
+    if not names:
+        assert "id" not in made.reason
+
+
+def test_a_transfer_explains_once_and_silence_explains_nothing() -> None:
+    class Telling(Shown):
+        def transfers(self, since: int) -> list[Transfer]:
+            if since > 0:
+                raise VenueUnreachableError("no answer")
+            return [moved("old", 5, 1), moved("new", 6, 2), moved("used", 7, 3)]
+
+    assert [t.name for t in transfers_of(Telling({}), {"used"}, 5)] == ["new", "old"]
+    assert transfers_of(Telling({}), (), 2 * HISTORY) == []
+    assert transfers_of(Shown({}), (), 5) == []
+    seen = Foreign()
+    found = Difference("USDT", 100, 40_100, lots=False)
+    for record in adjustments([found], CATALOG, {}, "alice", 1, transfers=[moved("a", 40, 9)]):
+        seen.apply(record)
+    again = Foreign()
+    again.restore(seen.state())
+    assert again.transfers == {"a": "USDT"}

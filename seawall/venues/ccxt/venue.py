@@ -21,7 +21,7 @@ from seawall.core.errors import (
 )
 from seawall.core.events import Raw
 from seawall.core.instruments import Instrument
-from seawall.core.orders import Movement, Order, OrderReport, Report
+from seawall.core.orders import Movement, Order, OrderReport, Report, Transfer
 from seawall.core.ports import Secrets
 from seawall.venues.ccxt.budget import CANCEL, PLACE, Budget
 from seawall.venues.ccxt.client import Account, Credentials, client_of, close
@@ -30,6 +30,7 @@ from seawall.venues.ccxt.errors import said
 from seawall.venues.ccxt.link import DEAD_MAN, Link, offset_of, skew_of
 from seawall.venues.ccxt.log import VenueLog
 from seawall.venues.ccxt.preflight import Expected, Finding, Preflight
+from seawall.venues.ccxt.transfers import transfers
 
 _T = TypeVar("_T")
 MOST_REQUESTS = 64  # orders and cancels on their way at once
@@ -152,6 +153,10 @@ class CcxtVenue:
     def positions(self) -> Mapping[str, int]:
         """See Account."""
         return self._ask(self.desk.positions())
+
+    def transfers(self, since: int) -> list[Transfer]:
+        """See TransferHistory."""
+        return self._ask(transfers(self.desk, since))
 
     def poll(self, until: int) -> list[Report]:
         """See Stream. A lost user stream is told once: what it missed must be asked for."""

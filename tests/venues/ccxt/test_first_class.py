@@ -12,6 +12,7 @@ import pytest
 from seawall.core.clock import MINUTE, SECOND
 from seawall.core.events import Side
 from seawall.core.orders import Fill, Order, OrderReport, OrderState, OrderType, TimeInForce
+from seawall.venues.ccxt.transfers import transfers
 from tests.venues.ccxt import interfaces
 from tests.venues.ccxt.interfaces import OURS, PRICE, Shown
 from tests.venues.ccxt.wire import Scene, scene
@@ -262,3 +263,25 @@ def test_a_key_that_can_withdraw_is_refused(name: str, tmp_path: Path) -> None:
         assert "can withdraw money" in said
 
     seen(name, tmp_path, work)
+
+
+def test_deposits_and_withdrawals_come_with_their_ids(tmp_path: Path) -> None:
+    async def work(opened: Scene, *_: Any) -> None:
+        now = int(opened.desk.venue_now() // SECOND)
+        entry = {"method": "Bitcoin", "aclass": "currency", "asset": "XXBT", "txid": "", "info": ""}
+        came = {**entry, "refid": "Q2CANKL", "amount": "0.5000000000", "fee": "0", "time": now}
+        went = {**entry, "refid": "A2BF34S", "amount": "0.2", "fee": "0.0005", "time": now}
+        waits = {**came, "refid": "LATER", "status": "Pending"}
+        done = {"status": "Success"}
+        opened.wire.answers |= {
+            "POST /0/private/DepositStatus": {"error": [], "result": [came | done, waits]},
+            "POST /0/private/WithdrawStatus": {"error": [], "result": [went | done]},
+        }
+        found = await transfers(opened.desk, (now - 60) * SECOND)
+        unit = 10 ** opened.desk.decimals("BTC")
+        assert [(t.name, t.kind, t.asset, t.amount, t.fee) for t in found] == [
+            ("Q2CANKL", "deposit", "BTC", unit // 2, 0),
+            ("A2BF34S", "withdrawal", "BTC", -unit // 5, unit // 2_000),
+        ]
+
+    seen("kraken", tmp_path, work)
