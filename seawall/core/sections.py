@@ -289,6 +289,8 @@ class ExecutionSettings(Section):
         bend: of `almgren_chriss`: 0 is even, more is sooner; kappa times the horizon.
         participation: of `participation`: our share of all that is traded.
         visible: of `iceberg`: share of the parent that is shown at once.
+        smallest_order: value in quote units that the exchange takes at least; smaller parts of a
+            parent order wait for the next one.
         volume_bars: a table of bars that `vwap` learns the day's volume from, CSV or Parquet.
         slippage_model: of `seawall calibrate slippage`: bounds prices and judges fills.
     """
@@ -302,6 +304,7 @@ class ExecutionSettings(Section):
     bend: float = Field(default=2.0, ge=0, le=50)
     participation: float = Field(default=0.1, ge=0.001, le=0.9)
     visible: float = Field(default=0.1, ge=0.001, le=1)
+    smallest_order: float = Field(default=10.0, ge=0, le=1_000_000)
     volume_bars: Annotated[str, Allowed("the path of a CSV or Parquet table, or empty")] = ""
     slippage_model: Annotated[str, Allowed("the path of a slippage model, or empty")] = ""
 

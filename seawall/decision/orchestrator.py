@@ -17,6 +17,7 @@ from seawall.core.errors import SettingError
 from seawall.core.frames import Regime
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.intents import Close, Protection, Target
+from seawall.core.parents import Pace
 from seawall.core.verdicts import OPINION
 from seawall.decision.kernels import LONG_AGO, WISH, Blend, blend_run, wanted_of
 
@@ -106,6 +107,7 @@ class Orchestrator:
         cadence: ns between two rows of a group.
         traded: instruments to decide on; None for all.
         strategy: the sub-ledger of what it trades. protection: of every position.
+        pace: at which its wishes are worked; None: as the settings say.
 
     Attributes:
         wishes: (traded,) WISH, what was last asked for, in the order of `traded`: pairs of an
@@ -122,11 +124,13 @@ class Orchestrator:
         traded: Collection[str] | None = None,
         strategy: str = STRATEGY,
         protection: Protection | None = None,
+        pace: Pace | None = None,
     ) -> None:
         if not all(math.isfinite(weight) and weight >= 0.0 for weight in weights.values()):
             raise SettingError(f"agents' weights are {dict(weights)}; each must be zero or more")
         self.strategy = strategy
         self.protection = protection
+        self.pace = pace
         self.standing: dict[str, Standing] = {}
         self.bounds: dict[str, Exposure] = {}
         self.shape = shape or OrchestratorShape()
@@ -232,7 +236,7 @@ class Orchestrator:
         """The intent that asks for an exposure; opinions[agent][row] is what led to it."""
         words = self._rationale(strength, opinions, row)
         about = self.strategy, name, wanted, now, tape, now + self.expiry, words
-        return _intent(*about, self.protection)
+        return _intent(*about, self.protection, self.pace)
 
     def stood(self, asked: NDArray[np.int64]) -> None:
         """What was asked for elsewhere, as `wishes` has it. asked: (traded,) 1 where it was."""
@@ -285,11 +289,18 @@ def _intent(
     expiry: int,
     words: str,
     protection: Protection | None,
+    pace: Pace | None,
 ) -> Target | Close:
     """A Close where nothing is wanted, else a Target."""
     if wanted == 0.0:
         return Close(
-            strategy=strategy, ts=now, tape=tape, expiry=expiry, rationale=words, instrument=name
+            strategy=strategy,
+            ts=now,
+            tape=tape,
+            expiry=expiry,
+            rationale=words,
+            pace=pace,
+            instrument=name,
         )
     return Target(
         strategy=strategy,
@@ -297,6 +308,7 @@ def _intent(
         tape=tape,
         expiry=expiry,
         rationale=words,
+        pace=pace,
         instrument=name,
         exposure=wanted,
         protection=protection,

@@ -18,6 +18,7 @@ from seawall.execution.schedules import Plan, Reads
 from seawall.execution.volume_curve import VolumeCurve
 
 Bound = Callable[[str, Side, int, Touch], int | None]
+Least = Callable[[str, Touch], int]
 SAME = 0.1  # a target that moves by no more than this share of the parent leaves its plan alone
 
 
@@ -33,6 +34,7 @@ class Pacer:
         curve: what VWAP goes by; None goes evenly.
         bound: (instrument, side, lots, touch) → price in ticks that a NORMAL order must not pass;
             None leaves it to the urgency.
+        least: (instrument, touch) → lots of the smallest order that the exchange takes; None: 1.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Pacer:
         visible: float = 0.1,
         curve: VolumeCurve | None = None,
         bound: Bound | None = None,
+        least: Least | None = None,
     ) -> None:
         self._parents = parents
         self._record = record
@@ -56,6 +59,7 @@ class Pacer:
         self._visible = visible
         self._curve = curve
         self._bound = bound
+        self._least = least
         self._plans: dict[str, Plan] = {}
         self._volume: dict[str, int] = {}  # parent → reading of its volume clock
 
@@ -79,9 +83,7 @@ class Pacer:
         reading = self._reading(parent, plan, done, now)
         left = abs(delta)
         out = left if reading >= plan.at[-1] else min(left, schedules.due(plan, reading) - done)
-        if out < left and out < parent.smallest:
-            return Due(0)
-        return self._due(goal, parent.side.sign * out, touch)
+        return self._due(goal, parent.side.sign * schedules.joined(parent, out, left), touch)
 
     def _due(self, goal: Approved, lots: int, touch: Touch) -> Due:
         """Lots that go out now, at the bound of their price where there is one."""
@@ -127,16 +129,19 @@ class Pacer:
         self, goal: Approved, delta: int, held: int, pace: Pace, touch: Touch, now: int
     ) -> Parent:
         lots = abs(delta)
+        least = self._least(goal.instrument, touch) if self._least else 1
         weights: tuple[float, ...] = ()
         if pace.algorithm is Algorithm.ALMGREN_CHRISS:
             weights = schedules.almgren_chriss(pace.slices, pace.bend)
         elif pace.algorithm is Algorithm.VWAP and self._curve is not None:
             expected = self._curve.between(now, now + pace.horizon, pace.slices)
             weights = schedules.curve_weights(expected)
-        elif pace.algorithm is Algorithm.ICEBERG and not pace.visible:
+        elif pace.algorithm is Algorithm.ICEBERG:
             from msgspec.structs import replace
 
-            pace = replace(pace, visible=max(1, int(lots * self._visible)))
+            shown = pace.visible or max(1, int(lots * self._visible))
+            # two of the smallest orders at least, or what is hidden could not be divided
+            pace = replace(pace, visible=max(shown, 2 * least + 2) if least > 1 else shown)
         parent = Parent(
             parent_id=f"{self._prefix}-p{self._parents.begun + 1}",
             instrument=goal.instrument,
@@ -150,6 +155,7 @@ class Pacer:
             ask=touch[1],
             decided=goal.intent.ts,
             strategy=goal.intent.strategy,
+            smallest=least,
             weights=weights,
         )
         self._plans[parent.parent_id] = schedules.plan_of(parent)  # refused before it is journaled

@@ -73,10 +73,9 @@ def plan_of(parent: Parent) -> Plan:
         )
     draws = generator(parent.seed, "execution.schedule", parent.parent_id)
     if pace.algorithm is Algorithm.ICEBERG:
-        shown = max(1, int(pace.visible / (1 + pace.jitter)))  # so that none shows more
-        slices = -(-parent.lots // shown)
-        return _iceberg(parent, _steps(parent, even(slices), draws))
-    steps = _steps(parent, parent.weights or even(pace.slices), draws)
+        slices, jitter = _hidden(parent)
+        return _iceberg(parent, _steps(parent, even(slices), jitter, draws))
+    steps = _steps(parent, parent.weights or even(pace.slices), pace.jitter, draws)
     if pace.algorithm is Algorithm.PARTICIPATION:
         others = PPM - pace.share_ppm
         at = tuple(-(-lots * others // pace.share_ppm) for _, lots in steps)
@@ -93,6 +92,30 @@ def due(plan: Plan, reading: int) -> int:
     return plan.done[step - 1] if step else 0
 
 
+def joined(parent: Parent, out: int, left: int) -> int:
+    """Lots that go out now where the plan says `out` of what is `left`: nothing rather than less
+    than the smallest child, and no rest that would be less than it.
+    """
+    if out >= left:
+        return left
+    if out < parent.smallest:
+        return 0
+    if left - out >= parent.smallest:
+        return out
+    hidden = parent.pace.algorithm is Algorithm.ICEBERG and left > parent.pace.visible
+    return max(parent.smallest, left - parent.smallest) if hidden else left
+
+
+def _hidden(parent: Parent) -> tuple[int, float]:
+    """(slices, jitter) of an iceberg: no part above what is shown or below the smallest child."""
+    jitter = parent.pace.jitter
+    slices = -(-parent.lots // max(1, int(parent.pace.visible / (1 + jitter))))
+    if parent.smallest > 1:
+        slices = max(1, min(slices, parent.lots // parent.smallest))
+        jitter = min(jitter, max(0.0, 1.0 - (parent.smallest + 1) * slices / parent.lots))
+    return slices, jitter
+
+
 def _iceberg(parent: Parent, steps: list[tuple[int, int]]) -> Plan:
     """The first part at once, each later one when those before it are filled."""
     done = [lots for _, lots in steps]
@@ -106,7 +129,7 @@ def _iceberg(parent: Parent, steps: list[tuple[int, int]]) -> Plan:
 
 
 def _steps(
-    parent: Parent, weights: tuple[float, ...], draws: np.random.Generator
+    parent: Parent, weights: tuple[float, ...], jitter: float, draws: np.random.Generator
 ) -> list[tuple[int, int]]:
     """(slice, lots done with it) of each child: rising to the whole, none under the smallest.
 
@@ -117,7 +140,7 @@ def _steps(
     shares = np.asarray(weights, np.float64)
     shares = shares / shares.sum()
     edges = np.concatenate([[0.0], np.cumsum(shares)])
-    moves = (draws.random(len(shares) - 1) - 0.5) * parent.pace.jitter
+    moves = (draws.random(len(shares) - 1) - 0.5) * jitter
     edges[1:-1] += moves * np.minimum(shares[:-1], shares[1:])
     done = [round(edge * parent.lots) for edge in edges[1:-1].tolist()] + [parent.lots]
     kept: list[tuple[int, int]] = []

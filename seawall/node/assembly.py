@@ -253,6 +253,7 @@ def action_of(
         traded,
         chosen.name if chosen else strategies.RULES,
         (chosen and chosen.protection) or strategies.protection_of(decision),
+        chosen.pace if chosen else None,
     )
     watch = watch_of(settings, catalog)
     return Action(

@@ -143,6 +143,7 @@ class Busy:
             or not executor.plain
             or action.several
             or action.orchestrator.protection is not None
+            or action.orchestrator.pace is not None
             or action.compare_due
             or action.portfolio is None
             or freezes
@@ -164,7 +165,6 @@ class Busy:
             and intent.urgency is Urgency.NORMAL
             and intent.pace is None
             and intent.strategy == strategy
-            and intent.pace is None
             for intent in intents
         )
 

@@ -1,11 +1,12 @@
 """The executor of a node, and the pace at which it works parent orders, from the settings."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seawall.core.clock import SECOND
-from seawall.core.instruments import Catalog
+from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.core.intents import Approved
 from seawall.core.parents import Algorithm, Pace
 from seawall.core.ports import Venue
@@ -69,6 +70,7 @@ def watch_of(settings: Settings, catalog: Catalog) -> "Watch | None":
 
 def pacer_of(
     settings: Settings,
+    catalog: Catalog,
     books: "Books",
     record: Callable[..., None],
     prefix: str,
@@ -100,7 +102,25 @@ def pacer_of(
         settings.execution.visible,
         curve_of(settings),
         None if watch is None else watch.price,
+        least_of(settings.execution.smallest_order, catalog.by_name),
     )
+
+
+def least_of(
+    value: float, instruments: Mapping[str, Instrument]
+) -> Callable[[str, tuple[int, int]], int]:
+    """(instrument, touch) → lots of the smallest order, of a value in quote units.
+
+    A tenth more is asked for, as the price may fall while a parent is worked.
+    """
+
+    def least(name: str, touch: tuple[int, int]) -> int:
+        one = instruments[name]
+        price = 1.0 if one.kind is Kind.INVERSE else touch[0] * one.tick_float
+        lot = one.lot_float * price
+        return max(1, math.ceil(value * 1.1 / lot)) if lot > 0 else 1
+
+    return least
 
 
 def executor_of(
@@ -148,5 +168,5 @@ def executor_of(
         protections=share.protections,
         entry=books.entry,
         baskets=share.baskets,
-        pace=pacer_of(settings, books, record, prefix, strategies, watch, share.parents),
+        pace=pacer_of(settings, catalog, books, record, prefix, strategies, watch, share.parents),
     )

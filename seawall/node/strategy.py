@@ -20,11 +20,13 @@ from seawall.core.errors import SettingError
 from seawall.core.frames import FrameFlag
 from seawall.core.instruments import Catalog
 from seawall.core.intents import Protection, Quotes
+from seawall.core.parents import Pace
 from seawall.core.sections import DecisionSettings
 from seawall.decision.agents import AGENTS, features_of
 from seawall.decision.orchestrator import Orchestrator, OrchestratorShape
 from seawall.decision.quoting import Held, Ladders, Quoter
 from seawall.decision.strategies import Strategy, kind_of, own_file, shape_of
+from seawall.execution import schedules
 from seawall.risk.limits import Holding
 
 RULES = "rules"  # the agents and the orchestrator's blend of them: the node has them anyway
@@ -199,6 +201,21 @@ class Chosen:
         return given if isinstance(given, Protection) else None
 
     @property
+    def pace(self) -> Pace | None:
+        """How it wants its targets worked, if it says: an attribute `pace`.
+
+        Raises:
+            SettingError: a value of it is out of its range.
+        """
+        given = getattr(self._each[0], "pace", None) if self._each else None
+        if not isinstance(given, Pace):
+            return None
+        # how much of an iceberg is shown is decided for each parent where it is left at 0
+        seen = msgspec.structs.replace(given, visible=given.visible or 1)
+        schedules.check(seen, f"strategy {self.name}: pace")
+        return given
+
+    @property
     def quoter(self) -> Quoter | None:
         """The strategy, where it quotes."""
         first = self._each[0] if self._each else None
@@ -316,7 +333,15 @@ def at_work(
     for strategy, name, share in chosen:
         own = msgspec.structs.replace(shape, cap_fraction=shape.cap_fraction * share)
         orchestrator = Orchestrator(
-            catalog, groups, {}, cadence, own, traded, name, strategy.protection or protection
+            catalog,
+            groups,
+            {},
+            cadence,
+            own,
+            traded,
+            name,
+            strategy.protection or protection,
+            strategy.pace,
         )
         found.append(AtWork(strategy, orchestrator, strict))
     return found

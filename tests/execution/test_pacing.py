@@ -36,8 +36,8 @@ TWAP = Pace(algorithm=Algorithm.TWAP, horizon=HORIZON, slices=10)
 class Paced:
     """An executor with a pacer that can be killed and started again on its journal."""
 
-    def __init__(self, pace: Pace | None = TWAP, **venue: object) -> None:
-        self.now, self.pace = START, pace
+    def __init__(self, pace: Pace | None = TWAP, least: int = 1, **venue: object) -> None:
+        self.now, self.pace, self.least = START, pace, least
         self.venue = ScriptedVenue(now=START, **venue)
         self.journal = MemoryJournal()
         self.start()
@@ -68,6 +68,7 @@ class Paced:
             "a",
             7,
             self.pace,
+            least=lambda instrument, touch: self.least,
         )
         self.executor = Executor(
             CATALOG,
@@ -292,3 +293,17 @@ def test_the_fold_gives_back_what_it_took_and_refuses_what_cannot_be() -> None:
         again.apply(began)
     with pytest.raises(InvariantError, match="not being worked"):
         again.apply(ParentEnded(ts=0, parent_id="x", reason=""))
+
+
+@pytest.mark.parametrize("algorithm", [Algorithm.TWAP, Algorithm.ICEBERG, Algorithm.ALMGREN_CHRISS])
+def test_children_are_joined_up_to_the_smallest_order_and_nothing_is_left_over(
+    algorithm: Algorithm,
+) -> None:
+    paced = Paced(Pace(algorithm=algorithm, horizon=HORIZON, slices=10, bend=4.0), least=160)
+    paced.approve(1_000)
+    for _ in range(130):
+        paced.step()
+    assert paced.position == 1_000
+    sizes = [r.order.size for r in paced.told(OrderCreated)]
+    assert len(sizes) > 1
+    assert min(sizes) >= 160

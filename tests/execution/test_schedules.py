@@ -11,7 +11,7 @@ from seawall.core.errors import SettingError
 from seawall.core.events import Side
 from seawall.core.parents import Algorithm, Pace, Parent
 from seawall.execution import schedules
-from seawall.execution.schedules import Reads, due, plan_of
+from seawall.execution.schedules import Plan, Reads, due, joined, plan_of
 
 SECOND = 10**9
 
@@ -173,3 +173,79 @@ def test_curve_weights_are_shares_and_even_without_volume() -> None:
     assert schedules.curve_weights(np.zeros(3)) == schedules.even(3)
     with pytest.raises(SettingError):
         schedules.curve_weights(np.array([1.0, np.nan]))
+
+
+# --- smallest children ---
+
+
+def worked(plan: Plan, whole: Parent, fills: st.DataObject) -> list[int]:
+    """Children in the order in which they go out, some filled but for a smallest order."""
+    sent, done = [], 0
+    for reading in plan.at:
+        left = whole.lots - done
+        if not left:
+            break
+        clock = done if plan.reads is Reads.FILLS else reading
+        out = left if clock >= plan.at[-1] else min(left, due(plan, clock) - done)
+        out = joined(whole, out, left)
+        if out > 0:
+            sent.append(out)
+            done += out if fills.draw(st.booleans()) else max(0, out - whole.smallest)
+    return sent
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.data(),
+    st.sampled_from(list(Algorithm)),
+    st.integers(1, 20_000),
+    st.integers(1, 500),
+    st.integers(1, 60),
+    st.floats(0, 1),
+    st.integers(0, 10**6),
+)
+def test_no_child_and_no_rest_is_smaller_than_the_exchange_takes(
+    data: st.DataObject,
+    algorithm: Algorithm,
+    lots: int,
+    smallest: int,
+    slices: int,
+    jitter: float,
+    seed: int,
+) -> None:
+    visible = 2 * smallest + 2 + lots // 10 if algorithm is Algorithm.ICEBERG else 0
+    whole = parent(
+        algorithm=algorithm,
+        slices=slices,
+        jitter=jitter,
+        visible=visible,
+        lots=lots,
+        seed=seed,
+        smallest=smallest,
+    )
+    plan = plan_of(whole)
+    children = [b - a for a, b in pairwise([0, *plan.done])]
+    assert sum(children) == lots
+    if lots < smallest:
+        assert children == [lots]  # one order; the exchange has the last word
+        return
+    assert min(children) >= smallest
+    if algorithm is Algorithm.ICEBERG:
+        assert max(children) <= visible
+    sent = worked(plan, whole, data)
+    assert all(one >= smallest for one in sent)
+    if algorithm is Algorithm.ICEBERG:
+        assert all(one <= max(visible, 2 * smallest) for one in sent)
+
+
+@given(st.integers(1, 1_000), st.integers(1, 3_000), st.data())
+def test_what_goes_out_leaves_nothing_behind_that_could_not_go(
+    smallest: int, left: int, data: st.DataObject
+) -> None:
+    out = data.draw(st.integers(0, left))
+    whole = parent(lots=left, smallest=smallest)
+    goes = joined(whole, out, left)
+    assert 0 <= goes <= left
+    assert goes in (0, left) or goes >= smallest
+    assert left - goes == 0 or left - goes >= smallest or goes == 0
+    assert goes >= out or goes == 0
