@@ -118,6 +118,14 @@ def test_the_page_lives_and_dies_with_its_node(tmp_path: Path, browser: Any) -> 
         page.wait(lambda: page.text("h1").upper() == "TRADING", "the word TRADING")
         assert page.page.title().startswith("TRADING")
         _it_moves(page)
+        for width in (1360, 1024):
+            page.page.set_viewport_size({"width": width, "height": 900})
+            table = page.page.locator('[data-testid="positions"] .scroll')
+            page.wait(table.is_visible, "the positions")
+            assert table.evaluate("one => one.scrollWidth <= one.clientWidth"), (
+                f"cut off at {width}"
+            )
+        page.page.set_viewport_size(SIZE)
         page.page.screenshot(path=tmp_path / "trading.png")
         assert page.complaints == []
         assert page.hosts == {urlsplit(address).netloc}

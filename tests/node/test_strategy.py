@@ -5,7 +5,7 @@ import pytest
 
 from seawall.cli.new import COMPILED, PLAIN, strategy
 from seawall.core.errors import SettingError
-from seawall.core.records import FillBooked, IntentDecided
+from seawall.core.records import FillBooked, IntentDecided, OrderCreated, ParentBegan
 from seawall.core.settings import DecisionSettings, RiskSettings, Settings
 from seawall.node.strategy import Chosen, made, parameters_of
 from tests.node.short_runs import node_on, records, tape
@@ -144,3 +144,65 @@ def test_a_strategy_that_fails_stops_the_run_in_one_line(tmp_path):
     with pytest.raises(SettingError, match=r"broken\.py, line \d+: IndexError") as told:
         run(str(file), ())
     assert "\n" not in str(told.value)
+
+
+PACED = """
+import msgspec
+import numpy as np
+
+from seawall.core.clock import SECOND
+from seawall.core.parents import Algorithm, Pace
+from seawall.decision.strategies import Kind
+
+
+class Shape(msgspec.Struct, frozen=True):
+    slices: int = 5
+
+
+class Slow:
+    name = "slow"
+
+    def __init__(self, slices):
+        self.pace = Pace(algorithm=Algorithm.TWAP, horizon=20 * SECOND, slices=slices)
+
+    def start(self):
+        return None
+
+    def exposures(self, rows, state):
+        return np.ones(len(rows))
+
+
+STRATEGY = Kind(Shape, lambda shape, cadence: Slow(shape.slices))
+"""
+
+
+def test_a_strategy_names_the_pace_of_its_orders(tmp_path):
+    """One that works its orders over 20 s, where the settings would send them at once."""
+    file = tmp_path / "slow.py"
+    file.write_text(PACED)
+    node = run(str(file), ())
+    (first, *_) = records(node, ParentBegan)
+    assert (first.parent.strategy, first.parent.pace.algorithm) == ("slow", "twap")
+    children = [
+        r for r in records(node, OrderCreated) if r.order.instrument == first.parent.instrument
+    ]
+    assert len(children) >= 4
+    assert children[0].order.size < first.parent.lots
+    other = run(str(file), (), eager=False)
+    assert other.recorder.journal.head == node.recorder.journal.head
+    with pytest.raises(SettingError, match="strategy slow: pace: slices is 0"):
+        run(str(file), ("slices=0",))
+
+
+def test_a_pace_of_several_is_each_one_s_own(tmp_path):
+    (tmp_path / "slow.py").write_text(PACED)
+    texts = (f"{tmp_path / 'slow.py'} share=0.5", "moving_average_cross share=0.5 fast=5 slow=20")
+    decision = DecisionSettings(strategies=texts, minimum_hold_s=1)
+    risk = RiskSettings(volatility_threshold=10)
+    node = node_on(*tape(400), Settings(mode="backtest", decision=decision, risk=risk))
+    node.run()
+    assert {r.parent.strategy for r in records(node, ParentBegan)} == {"slow"}
+    assert {r.order.strategy for r in records(node, OrderCreated)} == {
+        "slow",
+        "moving_average_cross",
+    }
