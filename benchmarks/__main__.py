@@ -22,6 +22,7 @@ from benchmarks import (
     signatures,
     start,
     tape,
+    wire,
 )
 from benchmarks.measure import Bench, Result
 from benchmarks.peers import candles_compare, hftbacktest_compare, nautilus_compare
@@ -46,6 +47,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "ledger": risk.ledger,
     "growth": growth.growth,
     "exchange": exchange.exchange,
+    "wire": wire.wire,
     "tiers": research.tiers,
     "search": research.searching,
     "hftbacktest": hftbacktest_compare.hftbacktest,

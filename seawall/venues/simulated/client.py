@@ -19,10 +19,14 @@ _T = TypeVar("_T")
 _FIRST_WAIT = 50 * MILLISECOND
 _LONGEST_WAIT = 2 * SECOND
 _CHUNK = 1 << 20
+_MOST_OWED = 256  # answers that are not waited for; the exchange waits for nobody who reads none
 
 
 class RemoteVenue:
     """A Venue and its Playback in one, over a socket. Nothing is ever sent twice.
+
+    Rows are sent without waiting: that they were taken in is looked at with the next answer, and
+    the exchange takes everything in its order.
 
     A lost connection is made anew on a later call, at most once per waiting time (50 ms, doubling
     to 2 s); until then calls raise VenueUnreachableError at once.
@@ -53,6 +57,7 @@ class RemoteVenue:
         self._socket: socket.socket | None = None
         self._framer = wire.Framer()
         self._number = 0
+        self._owed: set[int] = set()  # requests that were sent, whose answers were not waited for
         self._connections = 0
         self._wait = 0
         self._retry_at = 0
@@ -134,11 +139,16 @@ class RemoteVenue:
             part = rows[at : at + wire.ROWS_AT_ONCE]
             last = at + wire.ROWS_AT_ONCE >= len(rows)
             time = until if last else int(part["recv_ts"][-1])
+            request = wire.Observe(np.ascontiguousarray(part).tobytes(), time)
+            connected = self._connected()
             try:
-                self._call(wire.Observe(np.ascontiguousarray(part).tobytes(), time), None)
+                self._send(connected, request)
             except VenueUnreachableError:
                 self.close()  # rows are missing from here on: the next connection voids the books
                 raise
+            self._owed.add(self._number)
+            if len(self._owed) > _MOST_OWED:
+                self.positions()  # hears the others first
         if asked and connection == self._connections:
             self._snapshot = False
 
@@ -148,6 +158,7 @@ class RemoteVenue:
             self._socket.close()
         self._socket = None
         self._framer = wire.Framer()
+        self._owed.clear()
 
     def _call(self, request: wire.AnyRequest, kind: type[_T] | None) -> _T:
         """Ask and wait for the answer."""
@@ -187,29 +198,44 @@ class RemoteVenue:
         self._snapshot = True
         return connection
 
-    def _ask(self, connection: socket.socket, request: wire.AnyRequest) -> wire.Reply:
-        """One request, one reply; replies to requests that we no longer wait for are discarded."""
+    def _send(self, connection: socket.socket, request: wire.AnyRequest) -> None:
         self._number += 1
         message = wire.framed(self._encoder.encode(wire.Numbered(self._number, request)))
-        sent = False
         try:
             connection.sendall(message)
-            sent = True
+        except OSError as error:
+            self.close()  # a part of it may have left
+            late = isinstance(error, TimeoutError)
+            reason = f"no answer in {self._timeout:g} s" if late else str(error)
+            raise self._unreachable(reason) from None
+
+    def _ask(self, connection: socket.socket, request: wire.AnyRequest) -> wire.Reply:
+        """One request, one reply; replies to requests that we no longer wait for are discarded."""
+        self._send(connection, request)
+        try:
             while True:
                 data = connection.recv(_CHUNK)
                 if not data:
                     raise ConnectionResetError("the connection was closed")
                 for each in self._framer.feed(data):
                     reply = self._replies.decode(each)
-                    if reply.number == self._number:
+                    if reply.number in self._owed:
+                        self._settle(reply)
+                    elif reply.number == self._number:
                         return reply
         except TimeoutError:
-            if not sent or isinstance(request, wire.Hello):
-                self.close()
+            if self._owed or isinstance(request, wire.Hello):
+                self.close()  # nobody knows whether the rows were taken in: the books are void
             raise self._unreachable(f"no answer in {self._timeout:g} s") from None
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             self.close()
             raise self._unreachable(str(error)) from None
+
+    def _settle(self, reply: wire.Reply) -> None:
+        """Rows were taken in. ValueError where they were not."""
+        self._owed.discard(reply.number)
+        if reply.refused or reply.failed:
+            raise ValueError(reply.refused or reply.failed)
 
     def _unreachable(self, reason: str) -> VenueUnreachableError:
         return VenueUnreachableError(f"simulated venue {self.address}: {reason}")

@@ -156,6 +156,47 @@ def test_much_goes_in_many_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         stop.close()
 
 
+def test_rows_that_were_not_taken_in_are_told_with_the_next_answer(tmp_path: Path) -> None:
+    """Rows are sent without waiting, so an exchange that cannot take them says so afterwards."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "venue"))
+    listener.listen()
+    heard: list[str] = []
+
+    def answer() -> None:
+        decoder = msgspec.msgpack.Decoder(wire.Numbered)
+        for _ in range(2):
+            node, framer = listener.accept()[0], wire.Framer()
+            while data := node.recv(1 << 20):
+                for message in framer.feed(data):
+                    asked = decoder.decode(message)
+                    kind = type(asked.request).__name__
+                    heard.append(kind)
+                    failed = "the disk is full" if heard.count("Observe") == 1 else ""
+                    failed = failed if kind == "Observe" else ""
+                    result = msgspec.Raw(b"\x80" if kind == "Positions" else b"\x90")  # {} or []
+                    reply = wire.Reply(asked.number, result, failed=failed)
+                    node.sendall(wire.framed(msgspec.msgpack.encode(reply)))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    clock = TapeClock(10)
+    venue = remote(f"unix:{tmp_path / 'venue'}", clock)
+    venue.observe(tape(*BOOK), 10)
+    with pytest.raises(VenueUnreachableError, match="the disk is full"):
+        venue.poll(10)
+    clock.wait(10**9)
+    for _ in range(300):  # on the next connection; nobody asks, and the answers are heard
+        venue.observe(tape(), 10**9)
+    assert venue.poll(10**9) == []
+    assert heard[:3] == ["Hello", "Observe", "Poll"]
+    assert heard.count("Hello") == 2
+    assert heard.count("Observe") == 301
+    venue.close()
+    thread.join(10)
+    listener.close()
+
+
 def test_a_newer_node_replaces_the_older_and_finds_void_books(exchange: Process) -> None:
     clock = TapeClock(10)
     old, new = remote(exchange.address, clock), remote(exchange.address, clock)
