@@ -163,20 +163,23 @@ def test_rows_that_were_not_taken_in_are_told_with_the_next_answer(tmp_path: Pat
     listener.listen()
     heard: list[str] = []
 
+    decoder = msgspec.msgpack.Decoder(wire.Numbered)
+
     def answer() -> None:
-        decoder = msgspec.msgpack.Decoder(wire.Numbered)
         for _ in range(2):
-            node, framer = listener.accept()[0], wire.Framer()
-            while data := node.recv(1 << 20):
-                for message in framer.feed(data):
-                    asked = decoder.decode(message)
-                    kind = type(asked.request).__name__
-                    heard.append(kind)
-                    failed = "the disk is full" if heard.count("Observe") == 1 else ""
-                    failed = failed if kind == "Observe" else ""
-                    result = msgspec.Raw(b"\x80" if kind == "Positions" else b"\x90")  # {} or []
-                    reply = wire.Reply(asked.number, result, failed=failed)
-                    node.sendall(wire.framed(msgspec.msgpack.encode(reply)))
+            framer = wire.Framer()
+            with listener.accept()[0] as node:
+                while data := node.recv(1 << 20):
+                    for message in framer.feed(data):
+                        node.sendall(wire.framed(msgspec.msgpack.encode(answered(message))))
+
+    def answered(message: bytes) -> wire.Reply:
+        asked = decoder.decode(message)
+        kind = type(asked.request).__name__
+        heard.append(kind)
+        first = kind == "Observe" and heard.count(kind) == 1
+        result = msgspec.Raw(b"\x80" if kind == "Positions" else b"\x90")  # {} or []
+        return wire.Reply(asked.number, result, failed="the disk is full" if first else "")
 
     thread = threading.Thread(target=answer)
     thread.start()
