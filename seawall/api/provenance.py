@@ -4,8 +4,9 @@ What is read is open to this machine, like all answers; a command needs the oper
 """
 
 import hmac
+import math
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -14,8 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from seawall.api.answers import Answer, JsonResponse, Milliseconds, Problem
 from seawall.api.board import Board
 from seawall.api.commands import CommandDesk
-from seawall.core.commands import ADOPT, BAN, RECONCILE, ROLL_BACK, UNBAN, Command
+from seawall.core.clock import MILLISECOND
+from seawall.core.commands import (
+    ADOPT,
+    BAN,
+    EMERGENCY_STOP,
+    RECONCILE,
+    RELEASE,
+    ROLL_BACK,
+    UNBAN,
+    Command,
+)
 from seawall.node.provenance_views import statement
+from seawall.risk.breakers import BREAKERS
 
 MOST_AT_ONCE = 16  # sources in one command
 MOST_BYTES = 16_384  # of a command's body
@@ -98,6 +110,20 @@ class GroupNamed(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     group: str
+
+
+class Stopping(BaseModel):
+    """What becomes of the positions: keep, or close."""
+
+    model_config = ConfigDict(extra="forbid")
+    positions: Literal["keep", "close"] = "keep"
+
+
+class BreakerNamed(BaseModel):
+    """Which breaker."""
+
+    model_config = ConfigDict(extra="forbid")
+    breaker: str
 
 
 class Accepted(Answer):
@@ -288,12 +314,28 @@ def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
             lambda told: [Command(name=ROLL_BACK, target=told.group, who=OPERATOR)],
         )
 
+    async def emergency_stop(request: Request) -> Response:
+        return await take(
+            request,
+            Stopping,
+            lambda told: [Command(name=EMERGENCY_STOP, target=told.positions, who=OPERATOR)],
+        )
+
+    async def release(request: Request) -> Response:
+        return await take(
+            request,
+            BreakerNamed,
+            lambda told: [Command(name=RELEASE, target=told.breaker, who=OPERATOR)],
+        )
+
     for path, answer, kind, about in (
         ("/api/provenance/ban", sources(BAN), SourcesNamed, "Ban sources until told otherwise."),
         ("/api/provenance/unban", sources(UNBAN), SourcesNamed, "Let sources in, on probation."),
         ("/api/account/reconcile", account(RECONCILE), Nothing, "Compare ledger and venue now."),
         ("/api/account/adopt", account(ADOPT), Nothing, "Take the account as the venue has it."),
         ("/api/models/rollback", roll_back, GroupNamed, "Send a model back to its checkpoint."),
+        ("/api/trading/stop", emergency_stop, Stopping, "Stop all trading until it is released."),
+        ("/api/trading/release", release, BreakerNamed, "Close a breaker that waits for a person."),
     ):
         schema = {"content": {"application/json": {"schema": kind.model_json_schema()}}}
         app.post(
@@ -338,7 +380,27 @@ def _unknown(commands: list[Command], view: dict[str, Any]) -> str:
     for command in commands:
         if command.target == ACCOUNT and command.name in (RECONCILE, ADOPT):
             continue
+        if command.name == EMERGENCY_STOP:
+            continue
+        if command.name == RELEASE:
+            if said := _not_released(command.target, view):
+                return said
+            continue
         kind, known = ("group", groups) if command.name == ROLL_BACK else ("source", sources)
         if command.target not in known:
             return f"there is no {kind} {command.target}; choose from {', '.join(known)}"
+    return ""
+
+
+def _not_released(name: str, view: dict[str, Any]) -> str:
+    """Why a breaker cannot be released now; empty where it can."""
+    standing = [one for one in view.get("breakers", []) if one["state"] != "CLOSED"]
+    open_ = {str(one["name"]).split()[0]: one for one in standing}
+    if name not in open_:
+        words = f"open: {', '.join(open_)}" if open_ else "none is"
+        return f"breaker {name} is not open; {words}"
+    cooldown = BREAKERS[name].cooldown // MILLISECOND if name in BREAKERS else 0
+    left = cooldown - (view["now"] - open_[name]["since"])
+    if open_[name]["state"] == "OPEN" and left > 0:
+        return f"breaker {name} is open; it can be released in {math.ceil(left / 1000)} s"
     return ""

@@ -68,6 +68,7 @@ def application() -> typer.Typer:
         run,
         simulate,
         stress,
+        trading,
     )
 
     app = typer.Typer(
@@ -85,6 +86,7 @@ def application() -> typer.Typer:
     app.add_typer(calibrate.app, name="calibrate")
     app.add_typer(data.app, name="data")
     app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
+    app.command(name="emergency-stop", epilog=trading.STOP_EXAMPLES)(trading.emergency_stop)
     app.command(epilog=exchange.EXAMPLES)(exchange.exchange)
     app.add_typer(keys.app, name="keys")
     app.add_typer(new.app, name="new")
@@ -92,6 +94,7 @@ def application() -> typer.Typer:
     app.command(epilog=preflight.EXAMPLES)(preflight.preflight)
     app.add_typer(provenance.app, name="provenance")
     app.command(epilog=reconcile.EXAMPLES)(reconcile.reconcile)
+    app.command(epilog=trading.RELEASE_EXAMPLES)(trading.release)
     app.command(epilog=report.EXAMPLES)(report.report)
     app.command(epilog=research.SEARCH_EXAMPLES)(research.search)
     app.command(epilog=simulate.EXAMPLES)(simulate.simulate)

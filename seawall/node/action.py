@@ -38,7 +38,7 @@ from seawall.node.strategy import AtWork, Chosen
 from seawall.node.together import together
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.risk.gauges import Gauges
-from seawall.risk.limits import Holding, Limits, Stake, approve, deleverage
+from seawall.risk.limits import Holding, Limits, Stake, approve, close_all, deleverage
 from seawall.storage.recorder import Recorder
 
 WIDENING = {int(Regime.HIGH_VOL): 1.5, int(Regime.EXTREME_VOL): 2.5}  # of stops
@@ -98,10 +98,8 @@ class Action:
     ) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """Every agent's opinions on a block of CONSENSUS rows, row for row, and what they come to:
         `Orchestrator.strengths`. A strategy in their place has no opinions, just wishes; several
-        have theirs side by side, three columns each.
-
-        Args:
-            told: the rows with all features that somebody has named; each is shown its own."""
+        have theirs side by side, three columns each. told: the rows with all features that
+        somebody has named; each is shown its own."""
         if self.several:
             return {}, np.concatenate([each.strengths(told) for each in self.several], axis=1)
         if self.strategy is not None:
@@ -292,9 +290,13 @@ class Action:
         strengths: NDArray[np.float64] | None,
     ) -> list[AnyIntent]:
         tape = int(rows["tape"][-1])
+        expiry = now + REDUCTION_EXPIRY
+        if self.books.breakers.acts(BreakerAction.CLOSE):
+            closing = {n for n, goal in self.accounts.goals.items() if goal.position == 0}
+            left = {n: h for n, h in holdings.items() if (n, ACCOUNT) not in closing}
+            return [*close_all(left, now, tape, expiry, "emergency close")]
         if self.books.breakers.acts(BreakerAction.REDUCE):
-            expiry = now + REDUCTION_EXPIRY
-            return list(deleverage(holdings, self.equity, self.limits, now, tape, expiry))
+            return [*deleverage(holdings, self.equity, self.limits, now, tape, expiry)]
         intents: list[AnyIntent] = []
         for place, orchestrator in enumerate(self.orchestrators):
             who = orchestrator.strategy

@@ -20,15 +20,18 @@ from seawall.core.clock import HOUR, MINUTE, SECOND, Clock, TapeClock
 from seawall.core.commands import (
     ADOPT,
     BAN,
+    CLOSE,
     COMMANDS,
+    EMERGENCY_STOP,
     RECONCILE,
+    RELEASE,
     ROLL_BACK,
     UNBAN,
     Command,
 )
 from seawall.core.errors import InvariantError, SeawallError
 from seawall.core.events import EventFlag, EventKind, Raw, empty
-from seawall.core.intents import Approved, Close, Urgency
+from seawall.core.intents import Approved
 from seawall.core.ports import Commands, Feed, Publisher, Venue
 from seawall.core.records import (
     Digest,
@@ -49,7 +52,7 @@ from seawall.node.provenance_views import model_measures
 from seawall.node.quiet import Quiet
 from seawall.node.summary import Summary
 from seawall.node.views import Window, summary_of, view_of
-from seawall.risk.limits import approve
+from seawall.risk.limits import approve, close_all
 from seawall.storage.recorder import Recorder
 
 DIGEST_FRAMES = 64  # at least so many boundaries between two digests, at least 60 s
@@ -59,6 +62,7 @@ WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
 WARM_ROWS = 1 << 16  # of the past at a time
 SIGNED = int(EventFlag.SIGNED)
 UNTRUE = int(EventFlag.FORGED | EventFlag.REPLAYED | EventFlag.REORDERED)
+AT_START = "command line"  # who releases breakers at a start
 DRAIN = 10 * SECOND  # how long a stopping node waits for its orders
 
 
@@ -367,6 +371,14 @@ class Node:
             if self._say is not None:
                 self._say(f"adopted: {'; '.join(adopted) or 'nothing: the books agree'}")
             return
+        if command.name == EMERGENCY_STOP:
+            name = "emergency_close" if command.target == CLOSE else "emergency_stop"
+            for change in self.action.books.breakers.trip(name, now, command.who):
+                self.recorder.record(change)
+            return
+        if command.name == RELEASE:
+            self._close_breaker(command.target, command.who, now)
+            return
         gating = self.perception.gating
         orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
         orders[command.name](command.target, command.who, now)
@@ -439,19 +451,23 @@ class Node:
         Raises:
             SeawallError: one is not open, or its cooldown is not over.
         """
-        breakers = self.action.books.breakers
         for name in self._releases:
-            said = {"breaker": name}
+            said = {COMMANDS[RELEASE]: name}
             self.recorder.record(
-                OperatorCommanded(ts=ts, command="release", arguments=said, who="command line")
+                OperatorCommanded(ts=ts, command=RELEASE, arguments=said, who=AT_START)
             )
-            stopped = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
-            for key in stopped or [""]:
-                state = ""
-                while state != "CLOSED":  # through HALF_OPEN
-                    (change,) = breakers.release(name, key, ts, "command line")
-                    self.recorder.record(change)
-                    state = change.state
+            self._close_breaker(name, AT_START, ts)
+
+    def _close_breaker(self, name: str, who: str, ts: int) -> None:
+        """As an operator has said; SeawallError where it is not open, or its cooldown not over."""
+        breakers = self.action.books.breakers
+        stopped = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
+        for key in stopped or [""]:
+            state = ""
+            while state != "CLOSED":  # through HALF_OPEN
+                (change,) = breakers.release(name, key, ts, who)
+                self.recorder.record(change)
+                state = change.state
 
     def _digest(self, frames: NDArray[Any], now: int) -> None:
         """Every minute (64 boundaries; of bars a day): where perception stands, and a comparison
@@ -509,23 +525,10 @@ class Node:
         self._publish(force=True)
 
     def _close_positions(self, now: int) -> None:
-        intents = [
-            Close(
-                strategy="operator",
-                ts=now,
-                tape=self.perception.rows,
-                expiry=now + DRAIN,
-                urgency=Urgency.URGENT,
-                rationale="stopped with --flatten",
-                instrument=name,
-            )
-            for name, lots in self.action.books.ledger.positions.items()
-            if lots
-        ]
+        holdings, why = self.action.holdings(), "stopped with --flatten"
+        intents = close_all(holdings, now, self.perception.rows, now + DRAIN, why, "operator")
         approved: list[Approved]
-        approved, _ = approve(
-            intents, self.action.holdings(), self.action.equity, self.action.limits, [], now
-        )
+        approved, _ = approve(intents, holdings, self.action.equity, self.action.limits, [], now)
         self.action.accounts.aim(approved)
 
     def _drain(self, until: int) -> None:

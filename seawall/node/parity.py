@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from seawall.core import records
 from seawall.core.clock import TapeClock
-from seawall.core.commands import COMMANDS, Command
+from seawall.core.commands import COMMANDS, RELEASE, Command
 from seawall.core.errors import DataError, InvariantError, SettingError
 from seawall.core.events import Raw, empty
 from seawall.core.instruments import Catalog
@@ -35,6 +35,7 @@ from seawall.decision.strategies import own_file
 from seawall.ingestion.tape import Tape, open_tape
 from seawall.node import assembly, division
 from seawall.node.inputs import changed_inputs, settings_of
+from seawall.node.node import AT_START
 from seawall.node.strategy import sleeves_of
 from seawall.storage.journal import JournalReader
 from seawall.storage.schema import GENESIS, link
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from seawall.node.perception import Perceived
 
 JOURNAL, VENUE_LOG = "journal.sqlite", "venue.log"
-RELEASE = "release"  # the command of a start
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True):
@@ -469,7 +469,8 @@ def replay(
         )
     started, total = life.started, life.past - life.taped
     said = [r for r in life.records if isinstance(r, OperatorCommanded)]
-    commands = RecordedCommands([r for r in said if r.command in COMMANDS])
+    at_start = [r for r in said if r.command == RELEASE and r.who == AT_START]
+    commands = RecordedCommands([r for r in said if r.command in COMMANDS and r not in at_start])
     stop, flatten, heard = stopping(life)
     cuts = [*(r.ts for r in said), *heard, *([] if stop is None else [stop])]
     reason = life.stopped.reason if life.stopped else ""
@@ -494,7 +495,7 @@ def replay(
         exchange=exchange,
         commands=commands,
         feed_name=recorded.folder.name,
-        releases=[r.arguments["breaker"] for r in said if r.command == RELEASE],
+        releases=[r.arguments[COMMANDS[RELEASE]] for r in at_start],
         progress=lambda done: progress(done - life.taped, total),
         watch=watch,
     )

@@ -97,6 +97,7 @@ class Quiet:
             or action.portfolio is None
             or action.several
             or action.books.breakers.acts(BreakerAction.REDUCE)
+            or action.books.breakers.acts(BreakerAction.CLOSE)
         )
 
     def plan(self, frames: NDArray[Any], digest: tuple[int, int, int]) -> kernels.Plan | None:

@@ -22,6 +22,7 @@ class Action(StrEnum):
     """What an open breaker does."""
 
     HALT = "halt"  # no new risk anywhere
+    CLOSE = "close"  # no new risk anywhere, and close all positions
     FREEZE = "freeze"  # no new entries and no learning where it opened
     REDUCE = "reduce"  # no new risk anywhere, and bring leverage under its cap
     LEARN = "learn"  # no learning where it opened; trading goes on
@@ -172,6 +173,13 @@ _DEFINITIONS = (
     ),
 )
 BREAKERS: dict[str, Breaker] = {breaker.name: breaker for breaker in _DEFINITIONS}
+BY_HAND: dict[str, Breaker] = {  # nothing is measured: an operator trips and releases them
+    name: Breaker(name, Scope.PORTFOLIO, 0.5, "pulled", 0, Recovery.MANUAL, action, about)
+    for name, action, about in (
+        ("emergency_stop", Action.HALT, "an operator has stopped the trading"),
+        ("emergency_close", Action.CLOSE, "an operator closes all positions"),
+    )
+}
 
 
 def configured(thresholds: Mapping[str, float]) -> dict[str, Breaker]:
@@ -351,6 +359,14 @@ class Breakers:
         reason = f"under {CALM * breaker.threshold:g} {breaker.unit} for {_seconds(breaker)} s"
         return _stepped(latch, measure.value, reason, ts)
 
+    def trip(self, name: str, ts: int, who: str) -> list[BreakerChanged]:
+        """What an operator's stop changes; nothing where it is open already. name: of BY_HAND."""
+        latch = self.latches.get((name, ""))
+        if latch is not None and latch.state is State.OPEN:
+            return []
+        opened = _opened(Measure(BY_HAND[name], "", 1.0), ts)
+        return [msgspec.structs.replace(opened, reason=f"{BY_HAND[name].about} ({who})")]
+
     def release(self, name: str, key: str, ts: int, who: str) -> list[BreakerChanged]:
         """What an operator's word changes: OPEN to HALF_OPEN, and HALF_OPEN to CLOSED.
 
@@ -415,7 +431,7 @@ class Breakers:
 
     def _action(self, latch: Latch) -> Action:
         """What the latch does; a breaker that is no longer defined still halts."""
-        breaker = self._breakers.get(latch.name)
+        breaker = self._breakers.get(latch.name) or BY_HAND.get(latch.name)
         return breaker.action if breaker else Action.HALT
 
     def status(self) -> list[BreakerStatus]:
@@ -423,10 +439,11 @@ class Breakers:
         values = {(m.breaker.name, m.key): m.value for m in self._reading}
         places = dict.fromkeys([*values, *self.latches])
         lines: list[BreakerStatus] = []
-        for breaker in self._breakers.values():
+        pulled = [one for one in BY_HAND.values() if (one.name, "") in self.latches]
+        for breaker in [*self._breakers.values(), *pulled]:
             keys = [key for name, key in places if name == breaker.name]
             lines += [
-                self._line(breaker, key, values.get((breaker.name, key), math.nan))
+                self._line(breaker, key, values.get((breaker.name, key), _hand(breaker)))
                 for key in (keys or [""])
             ]
         return lines
@@ -445,6 +462,11 @@ class Breakers:
             latch.since if latch else 0,
             self._measured,
         )
+
+
+def _hand(breaker: Breaker) -> float:
+    """The measure of a breaker that has none: 1 where it is one that an operator has tripped."""
+    return 1.0 if breaker.name in BY_HAND else math.nan
 
 
 def _seconds(breaker: Breaker) -> int:

@@ -180,6 +180,30 @@ def leg_of(basket: Basket, instrument: str, start: int, position: int) -> Approv
     return Approved(intent=basket, instrument=instrument, position=position)
 
 
+def close_all(
+    holdings: Mapping[str, Holding],
+    now: int,
+    tape: int,
+    expiry: int,
+    why: str,
+    strategy: str = STRATEGY,
+) -> list[Close]:
+    """A close of every position that is held."""
+    return [
+        Close(
+            strategy=strategy,
+            ts=now,
+            tape=tape,
+            expiry=expiry,
+            urgency=Urgency.URGENT,
+            rationale=why,
+            instrument=name,
+        )
+        for name, holding in holdings.items()
+        if holding.lots
+    ]
+
+
 def deleverage(
     holdings: Mapping[str, Holding], equity: float, limits: Limits, now: int, tape: int, expiry: int
 ) -> list[Target | Close]:
@@ -195,36 +219,22 @@ def deleverage(
     if gross <= limits.leverage * equity:
         return []
     share = max(0.0, 0.9 * limits.leverage * equity / gross)
-    reductions: list[Target | Close] = []
-    for name, holding in held.items():
-        exposure = holding.lots * holding.value * share
-        words = f"gross notional is {gross:.2f}, cap {limits.leverage * equity:.2f}"
-        if share == 0.0:
-            reductions.append(
-                Close(
-                    strategy=STRATEGY,
-                    ts=now,
-                    tape=tape,
-                    expiry=expiry,
-                    urgency=Urgency.URGENT,
-                    rationale=words,
-                    instrument=name,
-                )
-            )
-        else:
-            reductions.append(
-                Target(
-                    strategy=STRATEGY,
-                    ts=now,
-                    tape=tape,
-                    expiry=expiry,
-                    urgency=Urgency.URGENT,
-                    rationale=words,
-                    instrument=name,
-                    exposure=exposure,
-                )
-            )
-    return reductions
+    words = f"gross notional is {gross:.2f}, cap {limits.leverage * equity:.2f}"
+    if share == 0.0:
+        return [*close_all(held, now, tape, expiry, words)]
+    return [
+        Target(
+            strategy=STRATEGY,
+            ts=now,
+            tape=tape,
+            expiry=expiry,
+            urgency=Urgency.URGENT,
+            rationale=words,
+            instrument=name,
+            exposure=holding.lots * holding.value * share,
+        )
+        for name, holding in held.items()
+    ]
 
 
 class _Portfolio:

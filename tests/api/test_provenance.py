@@ -103,6 +103,26 @@ def test_a_command_waits_on_the_desk_with_the_operators_name(house: House) -> No
     assert house.desk.poll() == []
 
 
+def test_a_breaker_is_released_once_its_cooldown_is_over(house: House) -> None:
+    def opened(name: str, seconds: int) -> dict[str, Any]:
+        return {"name": name, "state": "OPEN", "since": VIEW["now"] - 1_000 * seconds}
+
+    standing = [opened("drawdown", 599), opened("leverage", 60), opened("emergency_stop", 0)]
+    house.board.publish("view", {**VIEW, "breakers": standing})
+    answer = house.tell("/api/trading/release", {"breaker": "drawdown"})
+    assert answer.json() == {"detail": "breaker drawdown is open; it can be released in 1 s"}
+    for name in ("leverage", "emergency_stop"):
+        assert house.tell("/api/trading/release", {"breaker": name}).status_code == 202
+    assert house.tell("/api/trading/stop", {}).status_code == 202
+    assert house.tell("/api/trading/stop", {"positions": "close"}).status_code == 202
+    assert [(one.name, one.target) for one in house.desk.poll()] == [
+        ("release", "leverage"),
+        ("release", "emergency_stop"),
+        ("emergency_stop", "keep"),
+        ("emergency_stop", "close"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("token", "code"),
     [(None, 401), ("wrong", 403), (TOKEN + "x", 403), (TOKEN[:-1], 403)],
@@ -127,6 +147,9 @@ def test_without_the_token_nothing_is_told(house: House, token: str | None, code
         ("/api/provenance/unban", ["sim-a"], 422),
         ("/api/models/rollback", {"group": "DOGE"}, 404),
         ("/api/models/rollback", {}, 422),
+        ("/api/trading/stop", {"positions": "double"}, 422),
+        ("/api/trading/release", {"breaker": "leverage"}, 404),
+        ("/api/trading/release", {"breaker": "nothing"}, 404),
     ],
 )
 def test_what_makes_no_sense_is_refused_whole(

@@ -138,6 +138,8 @@ COMMANDS = {
     "/api/models/rollback",
     "/api/provenance/ban",
     "/api/provenance/unban",
+    "/api/trading/release",
+    "/api/trading/stop",
 }
 
 

@@ -38,7 +38,7 @@ from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived, boundaries
 from seawall.node.prices import Prices
 from seawall.node.reconciliation import PATIENCE
-from seawall.risk.breakers import BREAKERS
+from seawall.risk.breakers import BREAKERS, Breakers, State
 from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Limits
 from seawall.storage import MemoryJournal, Recorder
@@ -453,6 +453,60 @@ def test_a_refusal_on_one_instrument_hides_none_on_another(desk):
     desk.wish(5, OTHER.name)
     desk.step(10)
     assert len(desk.refusals()) == 2
+
+
+@pytest.mark.parametrize("name", ["emergency_stop", "emergency_close"])
+def test_an_emergency_stop_cancels_what_adds_risk_and_lasts(desk, name):
+    desk.hold(5)
+    desk.wishes.urgency = Urgency.PASSIVE
+    desk.wish(8)
+    desk.step(2)
+    assert desk.books.orders.open
+    desk.record(*desk.books.breakers.trip(name, desk.now, "operator"))
+    desk.wish(9, OTHER.name)
+    desk.step(5)
+    assert not desk.books.orders.open
+    assert desk.lots() == (0 if name == "emergency_close" else 5)
+    assert desk.lots(OTHER.name) == 0
+    assert f"breaker {name} is OPEN" in desk.action.blocks()[0]
+    again = Breakers(BREAKERS)
+    again.restore(desk.books.breakers.state())  # as after a restart
+    assert again.blocking("")[0] == desk.action.blocks()[0]
+    assert desk.books.breakers.trip(name, desk.now, "operator") == []  # once is enough
+
+
+def test_an_emergency_close_puts_an_end_to_what_was_wanted(desk):
+    desk.hold(5)
+    desk.venue.faults = Faults(refuse="not now")
+    desk.wish(20)
+    desk.step(2)
+    assert desk.action.executor.goals
+    desk.venue.faults = Faults()
+    desk.record(*desk.books.breakers.trip("emergency_close", desk.now, "operator"))
+    desk.step(10)
+    assert desk.lots() == 0
+
+
+def test_an_emergency_close_goes_on_until_all_is_closed(desk):
+    desk.hold(5)
+    desk.flags[PERP.name] = STALE  # for now nothing can be sold
+    desk.record(*desk.books.breakers.trip("emergency_close", desk.now, "operator"))
+    desk.step(70)
+    assert desk.lots() == 5
+    desk.flags[PERP.name] = GOOD
+    desk.step(70)
+    assert desk.lots() == 0
+
+
+def test_an_operator_releases_an_emergency_stop(desk):
+    desk.record(*desk.books.breakers.trip("emergency_stop", desk.now, "operator"))
+    for state in (State.HALF_OPEN, State.CLOSED):
+        (change,) = desk.books.breakers.release("emergency_stop", "", desk.now, "operator")
+        assert change.state == state
+        desk.record(change)
+    desk.wish(5)
+    desk.step(3)
+    assert desk.lots() == 5
 
 
 # --- agreement with the venue ---

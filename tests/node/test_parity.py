@@ -12,12 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall.cli.new import strategy
-from seawall.core.commands import BAN, UNBAN, Command
+from seawall.core.commands import BAN, CLOSE, EMERGENCY_STOP, RELEASE, UNBAN, Command
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.orders import Fill
-from seawall.core.records import FillBooked, OperatorCommanded, OrderCreated, RunStarted
+from seawall.core.records import (
+    BreakerChanged,
+    FillBooked,
+    OperatorCommanded,
+    OrderCreated,
+    RunStarted,
+)
 from seawall.core.settings import VenueSettings
 from seawall.ingestion.tape import open_tape, write_tape
 from seawall.node.parity import Recorded, verify
@@ -62,7 +68,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Raw(all_rows[:half]),
         [c for c in blocks(1) if c < half * 0.9],
         past=half // 5,
-        commands={40: said(BAN), 70: said(UNBAN)},
+        commands={
+            15: said(EMERGENCY_STOP, CLOSE),
+            25: said(RELEASE, "emergency_close"),
+            40: said(BAN),
+            70: said(UNBAN),
+        },
     )
     rest = Raw(all_rows[half:])
     record(folder, catalog, rest, blocks(2, of=len(rest)), end=280, flatten=True)
@@ -79,7 +90,8 @@ def test_the_journal_comes_out_the_same(run: Path) -> None:
     recorded = Recorded(run)
     kinds = [type(r) for r in recorded.records]
     assert kinds.count(RunStarted) == 2
-    assert kinds.count(OperatorCommanded) == 2
+    assert kinds.count(OperatorCommanded) == 4
+    assert kinds.count(BreakerChanged) >= 3
     assert kinds.count(FillBooked) > 10
     closing = [r for r in recorded.records if isinstance(r, OrderCreated)][-1]
     assert closing.order.strategy == "operator"
