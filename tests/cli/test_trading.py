@@ -28,7 +28,9 @@ def held(node: Running) -> list[str]:
 
 
 def standing(node: Running) -> list[str]:
-    return [b["name"] for b in told(node, "circuit-breakers/status")["breakers"] if b["state"] != "CLOSED"]
+    """The breakers that are not closed; none where the node has not spoken yet."""
+    known = told(node, "circuit-breakers/status").get("breakers", [])
+    return [one["name"] for one in known if one["state"] != "CLOSED"]
 
 
 def test_an_emergency_close_holds_over_a_restart_until_it_is_released(shell: Shell) -> None:
