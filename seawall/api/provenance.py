@@ -260,12 +260,74 @@ def _add_models(app: FastAPI, board: Board) -> None:
         return JsonResponse({"now": now["now"], "incidents": now["incidents"], "latest": latest})
 
 
+Made = Callable[[Any], list[tuple[str, str]]]  # what was told → names and targets of commands
+_COMMANDS: tuple[tuple[str, type[BaseModel], Made, str], ...] = (
+    (
+        "/api/provenance/ban",
+        SourcesNamed,
+        lambda told: [(BAN, one) for one in dict.fromkeys(told.sources)],
+        "Ban sources until told otherwise.",
+    ),
+    (
+        "/api/provenance/unban",
+        SourcesNamed,
+        lambda told: [(UNBAN, one) for one in dict.fromkeys(told.sources)],
+        "Let sources in, on probation.",
+    ),
+    (
+        "/api/account/reconcile",
+        Nothing,
+        lambda told: [(RECONCILE, ACCOUNT)],
+        "Compare ledger and venue now.",
+    ),
+    (
+        "/api/account/adopt",
+        Nothing,
+        lambda told: [(ADOPT, ACCOUNT)],
+        "Take the account as the venue has it.",
+    ),
+    (
+        "/api/models/rollback",
+        GroupNamed,
+        lambda told: [(ROLL_BACK, told.group)],
+        "Send a model back to its checkpoint.",
+    ),
+    (
+        "/api/trading/stop",
+        Stopping,
+        lambda told: [(EMERGENCY_STOP, told.positions)],
+        "Stop all trading until it is released.",
+    ),
+    (
+        "/api/trading/release",
+        BreakerNamed,
+        lambda told: [(RELEASE, told.breaker)],
+        "Close a breaker that waits for a person.",
+    ),
+)
+
+
 def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
     """The operator's commands; without a desk, or where it has no token, none is taken."""
+    for path, kind, made, about in _COMMANDS:
+        schema = {"content": {"application/json": {"schema": kind.model_json_schema()}}}
+        app.post(
+            path,
+            status_code=202,
+            response_model=Accepted,
+            responses=REFUSED,
+            tags=["operator"],
+            description=about,
+            openapi_extra={"requestBody": {**schema, "required": True}},
+        )(_taking(board, desk, kind, made))
 
-    async def take(
-        request: Request, kind: type[BaseModel], made: Callable[[Any], list[Command]]
-    ) -> Response:
+
+def _taking(
+    board: Board, desk: CommandDesk | None, kind: type[BaseModel], made: Made
+) -> Callable[[Request], Awaitable[Response]]:
+    """What answers a request for one kind of command."""
+
+    async def command(request: Request) -> Response:
         refusal = _refusal(request, desk.token if desk else "")
         if refusal is not None:
             return refusal
@@ -276,7 +338,7 @@ def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
             return JsonResponse(
                 {"detail": f"the body is JSON with {fields}; see openapi.json"}, 422
             )
-        commands = made(told)
+        commands = [Command(name=name, target=one, who=OPERATOR) for name, one in made(told)]
         if (view := _view(board)) is None or desk is None:
             return _not_yet()
         if unknown := _unknown(commands, view):
@@ -286,67 +348,7 @@ def add_commands(app: FastAPI, board: Board, desk: CommandDesk | None) -> None:
         words = [f"{command.name} {command.target}" for command in commands]
         return JsonResponse({"accepted": words}, 202)
 
-    def sources(name: str) -> Callable[[Request], Awaitable[Response]]:
-        async def command(request: Request) -> Response:
-            return await take(
-                request,
-                SourcesNamed,
-                lambda told: [
-                    Command(name=name, target=one, who=OPERATOR)
-                    for one in dict.fromkeys(told.sources)
-                ],
-            )
-
-        return command
-
-    def account(name: str) -> Callable[[Request], Awaitable[Response]]:
-        async def command(request: Request) -> Response:
-            return await take(
-                request, Nothing, lambda told: [Command(name=name, target=ACCOUNT, who=OPERATOR)]
-            )
-
-        return command
-
-    async def roll_back(request: Request) -> Response:
-        return await take(
-            request,
-            GroupNamed,
-            lambda told: [Command(name=ROLL_BACK, target=told.group, who=OPERATOR)],
-        )
-
-    async def emergency_stop(request: Request) -> Response:
-        return await take(
-            request,
-            Stopping,
-            lambda told: [Command(name=EMERGENCY_STOP, target=told.positions, who=OPERATOR)],
-        )
-
-    async def release(request: Request) -> Response:
-        return await take(
-            request,
-            BreakerNamed,
-            lambda told: [Command(name=RELEASE, target=told.breaker, who=OPERATOR)],
-        )
-
-    for path, answer, kind, about in (
-        ("/api/provenance/ban", sources(BAN), SourcesNamed, "Ban sources until told otherwise."),
-        ("/api/provenance/unban", sources(UNBAN), SourcesNamed, "Let sources in, on probation."),
-        ("/api/account/reconcile", account(RECONCILE), Nothing, "Compare ledger and venue now."),
-        ("/api/account/adopt", account(ADOPT), Nothing, "Take the account as the venue has it."),
-        ("/api/models/rollback", roll_back, GroupNamed, "Send a model back to its checkpoint."),
-        ("/api/trading/stop", emergency_stop, Stopping, "Stop all trading until it is released."),
-        ("/api/trading/release", release, BreakerNamed, "Close a breaker that waits for a person."),
-    ):
-        schema = {"content": {"application/json": {"schema": kind.model_json_schema()}}}
-        app.post(
-            path,
-            status_code=202,
-            response_model=Accepted,
-            responses=REFUSED,
-            tags=["operator"],
-            description=about,
-            openapi_extra={"requestBody": {**schema, "required": True}},
-        )(answer)
+    return command
 
 
 def _refusal(request: Request, token: str) -> Response | None:
