@@ -289,9 +289,10 @@ def depth(ladder, side, levels):
     """Lots on the best `levels` occupied prices."""
     total = np.int64(0)
     price = ladder["best"][side]
-    for _ in range(levels):
+    for level in range(levels):
         if price == NO_BID or price == NO_ASK:
             break
         total += size_at(ladder, side, price)
-        price = next_price(ladder, side, price)
+        if level + 1 < levels:  # the next one may be far away
+            price = next_price(ladder, side, price)
     return total

@@ -105,7 +105,9 @@ class MarketState(NamedTuple):
     ladders: (books,) LADDER. clock: (1,) CLOCK. books: (books,) BOOK. groups: (groups,) GROUP.
     marks: (quote assets,) value in the numeraire, which is asset 0; 0 while unknown. marked: the
     boundary at which it was last found.
-    order: books sorted by (group, source). scratch: (books,) room for sorting.
+    order: books sorted by (group, source). seats: (books, 3) group, source and quote asset of each,
+    in that order. mids: (books,) what each votes for in its own units, in that order; 0: no vote.
+    scratch: (books,) room for sorting.
     """
 
     ladders: np.ndarray
@@ -115,6 +117,8 @@ class MarketState(NamedTuple):
     marks: np.ndarray
     marked: np.ndarray
     order: np.ndarray
+    seats: np.ndarray
+    mids: np.ndarray
     scratch: np.ndarray
 
 

@@ -71,6 +71,8 @@ class Market:
         books["lot"] = [i.lot_float for i in instruments]
         marks = np.zeros(len(self.quotes))
         marks[0] = 1.0
+        order = np.lexsort((source, group)).astype(np.int64)
+        seats = np.column_stack((group, source, books["quote_asset"]))[order]
         return kernels.MarketState(
             ladders=new_ladders(count),
             clock=clock,
@@ -78,7 +80,9 @@ class Market:
             groups=np.zeros(len(self.groups), kernels.GROUP),
             marks=marks,
             marked=np.zeros(len(marks), np.int64),
-            order=np.lexsort((source, group)).astype(np.int64),
+            order=order,
+            seats=np.ascontiguousarray(seats),
+            mids=np.zeros(count),
             scratch=np.zeros(max(1, count)),
         )
 

@@ -4,7 +4,6 @@ Only its ports differ. Time on the path is the tape's: a quiet market is told by
 are on the tape too.
 """
 
-import hashlib
 import math
 import threading
 import time
@@ -46,7 +45,7 @@ from seawall.node.action import Action
 from seawall.node.busy import Busy
 from seawall.node.heartbeat import Heartbeat
 from seawall.node.naive import NaiveModel
-from seawall.node.perception import Perceived, Perception, boundary_of, combined, edges_of
+from seawall.node.perception import FramesHash, Perceived, Perception, boundary_of, edges_of
 from seawall.node.provenance import Reviewed, long_lists
 from seawall.node.provenance_views import model_measures
 from seawall.node.quiet import Quiet
@@ -150,7 +149,8 @@ class Node:
         self._heart = Heartbeat(action, perception.cadence_ns)
         self._unseen: Perceived | None = None  # the last boundary, where nothing was to be done
         self.rows_before = 0  # rows of the tape from before this run
-        self._hashes = hashlib.sha256(), hashlib.sha256()  # of all frames, and of all rows
+        self._hash = FramesHash()  # of what has been dealt with
+        perception.hash = None
         self._digest_every = MINUTE if perception.cadence_ns < MINUTE else DIGEST_BARS
         self._digest_ts = 0
         self._digest_frames = 0
@@ -167,6 +167,11 @@ class Node:
     def now(self) -> int:
         """Ns UTC, where the tape stands."""
         return self.ports.now.now()
+
+    @property
+    def frames_hash(self) -> str:
+        """Digits of all frames and rows that have been dealt with."""
+        return self._hash.digits()
 
     def stop(self, reason: str, flatten: bool = False) -> None:
         """Ask the node to stop in order; from any thread."""
@@ -284,8 +289,8 @@ class Node:
         self._boundaries += past - first
         groups = len(seen.rows) // (len(edges) - 1)
         self._heart.acted(int(seen.frames["ts"][edges[past] - 1]))
-        self._hashes[0].update(seen.frames[edges[first] : edges[past]].tobytes())
-        self._hashes[1].update(seen.rows[first * groups : past * groups].tobytes())
+        rows = seen.rows[first * groups : past * groups]
+        self._hash.add(seen.frames[edges[first] : edges[past]], rows)
 
     def warm(self, rows: Raw) -> None:
         """Rows from before the run: perception and the agents learn from them, nothing is decided.
@@ -477,7 +482,7 @@ class Node:
             Digest(
                 ts=now,
                 tape=int(frames["tape"][-1]),
-                frames=combined(*self._hashes),
+                frames=self.frames_hash,
                 marks=dict(sorted(self.action.prices.marks.items())),
                 equity=self.action.equity,
                 peak=self.action.peak,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from seawall.market.features.groups import GroupFeatures
 
 FRAMES = 8192  # frames handed on at a time
+LEAST = 1024  # and at least so many before a buffer is given up
 DAY = 24 * HOUR
 
 
@@ -54,9 +55,20 @@ class Perceived(NamedTuple):
         return self.rows if self.wide is None else self.wide
 
 
-def combined(frames: "hashlib._Hash", rows: "hashlib._Hash") -> str:
-    """SHA-256 over the SHA-256 of all frames and that of all rows, as hexadecimal digits."""
-    return hashlib.sha256(frames.digest() + rows.digest()).hexdigest()
+class FramesHash:
+    """What has been perceived in one number, however it came in blocks."""
+
+    def __init__(self) -> None:
+        self._frames, self._rows = hashlib.sha256(), hashlib.sha256()
+
+    def add(self, frames: NDArray[Any], rows: NDArray[Any]) -> None:
+        """Frames and rows behind those so far; contiguous."""
+        self._frames.update(frames.view(np.uint8).data)
+        self._rows.update(rows.view(np.uint8).data)
+
+    def digits(self) -> str:
+        """SHA-256 over the SHA-256 of all frames and that of all rows, as hexadecimal digits."""
+        return hashlib.sha256(self._frames.digest() + self._rows.digest()).hexdigest()
 
 
 def _columns(
@@ -80,6 +92,9 @@ class Perception:
         trusted: group → golden reference; seed: of the gates' bootstrap.
         features: names of COLUMNS that are wanted on the rows; without any nothing is computed.
         micro_prices: book → fit of the micro-price, needed where it is wanted.
+
+    Attributes:
+        hash: of all that it has told; None where another keeps one, to hash it all once only.
 
     Raises:
         SettingError: there is no such feature, or no fit for one that needs it.
@@ -117,7 +132,7 @@ class Perception:
             self.market.state.clock["review"] = DAY  # bars of one source: nothing to review
         self.volatility = Volatility(len(groups), shape.volatility, self.cadence_ns)
         self._room = self.market.most_frames_per_row
-        self._buffer = self.market.new_frames(FRAMES + self._room)
+        self._buffer, self._used = self.market.new_frames(FRAMES + self._room), 0
         admitting, market = self.admission.state, self.market.state
         self._hot = (
             admitting.book_of,
@@ -131,8 +146,8 @@ class Perception:
         )
         self._group = self.consensus.state.group
         self._source = [catalog.sources[s].name for _, s in catalog.books]
-        self._silence = Perceived(self._buffer[:0], np.zeros(0, CONSENSUS))
-        self._hashes = hashlib.sha256(), hashlib.sha256()
+        self._silence = Perceived(self.market.new_frames(0), np.zeros(0, CONSENSUS))
+        self.hash: FramesHash | None = FramesHash()
         self._columns = (
             _columns(catalog, market_shape, groups, features, micro_prices, len(self._buffer))
             if features
@@ -152,8 +167,9 @@ class Perception:
 
     @property
     def frames_hash(self) -> str:
-        """SHA-256 over the SHA-256 of all frames so far and that of all rows, however they came."""
-        return combined(*self._hashes)
+        """Digits of `hash`."""
+        assert self.hash is not None  # whoever took it away keeps its own
+        return self.hash.digits()
 
     @property
     def passed(self) -> int:
@@ -177,7 +193,7 @@ class Perception:
                 rows,
                 at,
                 reasons,
-                self._buffer,
+                self._free(),
                 self._room,
                 *self._hot,
             )
@@ -200,9 +216,10 @@ class Perception:
 
     def flush(self) -> Iterator[Perceived]:
         """The tape has ended: the frame that ends exactly with it."""
-        count = closing.flush(self.market.state, self._buffer, 0)
+        free = self._free()
+        count = closing.flush(self.market.state, free, 0)
         if self._columns is not None:
-            self._columns.close(self._buffer, count)
+            self._columns.close(free, count)
         if count:
             yield self._finish(count)
 
@@ -214,30 +231,27 @@ class Perception:
             books["member"][book] = self.gating.votes(name)
 
     def _finish(self, count: int) -> Perceived:
-        frames = self._handed_on(count)
+        frames = self._buffer[self._used : self._used + count]
+        self._used += count
         rows, panel = self.consensus.observe(frames)
         self.moments.observe(rows)
         self.gating.observe(rows, panel)
         self.volatility.observe(rows)
         kernels.share(frames, rows, self._group, len(self.market.groups))
-        self._hashes[0].update(frames.view(np.uint8).data)
-        self._hashes[1].update(rows.view(np.uint8).data)
+        if self.hash is not None:
+            self.hash.add(frames, rows)
         if self._columns is None:
             return Perceived(frames, rows)
         return Perceived(frames, rows, self._columns.beside(frames, rows))
 
-    def _handed_on(self, count: int) -> NDArray[Any]:
-        """The frames written so far; the buffer is empty again.
+    def _free(self) -> NDArray[Any]:
+        """Room for frames, zeros: what is left of the buffer, or a new one.
 
-        A buffer that is nearly full is given away, which saves copying and clearing it.
+        Pieces of it are given away as they are written, which saves copying and clearing it.
         """
-        full = self._buffer
-        if count > len(full) // 2:
-            self._buffer = self.market.new_frames(len(full))
-            return full[:count]
-        frames = full[:count].copy()
-        full[:count].view(np.uint8)[:] = 0
-        return frames
+        if len(self._buffer) - self._used < self._room + LEAST:
+            self._buffer, self._used = self.market.new_frames(len(self._buffer)), 0
+        return self._buffer[self._used :]
 
 
 def edges_of(seen: Perceived) -> NDArray[np.int64]:

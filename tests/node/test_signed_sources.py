@@ -241,7 +241,7 @@ def test_a_node_runs_on_signed_sources_as_on_the_tape_of_their_rows() -> None:
     live.run()
     again.run()
     assert live.perception.rows == again.perception.rows >= len(rows)
-    assert live.perception.frames_hash == again.perception.frames_hash
+    assert live.frames_hash == again.frames_hash
     counts = live.perception.admission.counts()
     assert all(set(of_source) == {"admitted"} for of_source in counts.values())
     assert arrivals.closed
