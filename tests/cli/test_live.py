@@ -1,10 +1,12 @@
 """A node in live mode against the practice exchange: real processes, real HTTP and WebSockets."""
 
+import contextlib
 import os
 import signal
 import time
 from pathlib import Path
 
+import ccxt
 import pytest
 
 from tests.cli.practice import (
@@ -17,7 +19,7 @@ from tests.cli.practice import (
     everything_left,
     trading_place,
 )
-from tests.cli.processes import Running, assert_one_line
+from tests.cli.processes import Running, assert_one_line, until
 
 
 def orders(place: Practice, node: Running, more: int) -> None:
@@ -109,6 +111,24 @@ def test_real_money_asks_first(tmp_path: Path) -> None:
         assert place.shell.hosts_asked == []
 
 
+def silence(place: Practice, stopped: bool) -> None:
+    """Four seconds of a pause, as whoever goes on sees it: the exchange lets a request of that
+    patience go without an answer, or its clock goes on."""
+    client, seen = place.client(), []
+    client.timeout = 4_000
+    if stopped:
+        with pytest.raises(ccxt.RequestTimeout):
+            client.fetch_time()
+        return
+
+    def over() -> bool:
+        with contextlib.suppress(ccxt.NetworkError):  # the faults are meant for whoever asks
+            seen.append(int(client.fetch_time()))
+        return bool(seen) and seen[-1] >= seen[0] + 4_000
+
+    until(over, "four seconds of the exchange")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("product", ["spot", "linear"])
 def test_an_hour_of_trouble_ends_with_equal_books(tmp_path: Path, product: str) -> None:
@@ -137,7 +157,7 @@ def test_an_hour_of_trouble_ends_with_equal_books(tmp_path: Path, product: str) 
                     orders(place, node, 3)
                 for paused in (place.running.process, node.process):
                     os.kill(paused.pid, signal.SIGSTOP)
-                    time.sleep(4)
+                    silence(place, paused is place.running.process)
                     os.kill(paused.pid, signal.SIGCONT)
                 orders(place, node, 2)
                 node.signal(signal.SIGKILL)
