@@ -3,6 +3,7 @@
 Afterwards each account is equal to its exchange, order for order and unit for unit.
 """
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def client_id(record: AnyRecord) -> str:
     return ""
 
 
-def audit(data: Path) -> dict[str, int]:
+def audit(data: Path, logs: Path | None = None) -> dict[str, int]:
     """Hold each account against its exchange's log; how many fills each had."""
+    logs = data if logs is None else logs
     reader = JournalReader(data / "journal.sqlite")
     try:
         reader.verify()
@@ -76,7 +78,7 @@ def audit(data: Path) -> dict[str, int]:
     for deposit in deposits:
         letter = LETTERS[deposit.account]
         here = ours([r for r in records if client_id(r).split("-")[0][-1:] == letter])
-        log = Log(data / f"venue-{deposit.account}.log")
+        log = Log(logs / f"venue-{deposit.account}.log")
         try:
             there = theirs(log)
             engine = Engine(MarketShape().catalog(), VenueShape(), log)
@@ -97,13 +99,18 @@ def audit(data: Path) -> dict[str, int]:
     return found
 
 
+def settle(folder: Path, accounts: str) -> None:
+    """Write the settings: the first line is of [decision], the rest tables of accounts."""
+    before, after = SETTINGS.split("[risk]\n")
+    instruments, tables = accounts.split("\n", 1)
+    text = f"{before}{instruments}\n[risk]\n{after}{tables}"
+    (folder / "seawall.toml").write_text(text)
+
+
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_node_dies_with_both_exchanges_inside(tmp_path: Path, times: int) -> None:
     run = Run(tmp_path, None, seed=66)
-    decision, rest = SETTINGS.split("[risk]\n")
-    (tmp_path / "seawall.toml").write_text(
-        f"{decision}{ACCOUNTS.split('[[', 1)[0]}[risk]\n{rest}[[{ACCOUNTS.split('[[', 1)[1]}"
-    )
+    settle(tmp_path, ACCOUNTS)
     run.log = run.data / "venue-left.log"
     try:
         run.start_node()
@@ -119,3 +126,43 @@ def test_the_node_dies_with_both_exchanges_inside(tmp_path: Path, times: int) ->
     fills = audit(run.data)
     print(f"\n{run.lives} lives: {fills}")
     assert min(fills.values()) > 2 * times
+
+
+def test_the_exchange_of_one_dies_and_the_other_goes_on(tmp_path: Path) -> None:
+    run = Run(tmp_path, None, seed=77)
+    with tempfile.TemporaryDirectory(prefix="seawall-") as sockets:
+        accounts = ACCOUNTS.replace(
+            "capital = 60000\n",
+            f'capital = 60000\n[accounts.venue]\nurl = "unix:{sockets}/left"\n',
+        )
+        settle(tmp_path, f'{accounts}url = "unix:{sockets}/right"\n')
+
+        def start(name: str) -> None:
+            module = "seawall.venues.simulated.server"
+            log = tmp_path / f"venue-{name}.log"
+            listen = ["--listen", f"unix:{sockets}/{name}", "--log", str(log)]
+            run._start(name, ["-m", module, *listen])
+
+        try:
+            for name in LETTERS:
+                start(name)
+            run.start_node()
+            run.trade()
+            for name in LETTERS:
+                run.kill(name)
+                goal = run.orders + 30  # at most one of them was under way to the dead one
+                run.until("orders in the other account", lambda goal=goal: run.orders >= goal)
+                start(name)
+                back = f"trading again in {name}"
+                run.until(back, lambda back=back: back in run.words("node"))
+                run.trade()
+            run.stop("node")
+            for name in LETTERS:
+                run.stop(name)
+        finally:
+            run.end()
+    fills = audit(run.data, tmp_path)
+    print(f"\n{fills}")
+    assert min(fills.values()) > 20
+    for name in LETTERS:
+        assert f"not trading in account {name}: the venue does not answer" in run.words("node")
