@@ -293,6 +293,7 @@ class ExecutionSettings(Section):
             parent order wait for the next one.
         volume_bars: a table of bars that `vwap` learns the day's volume from, CSV or Parquet.
         slippage_model: of `seawall calibrate slippage`: bounds prices and judges fills.
+        depth_share: of what the best five levels show, that one order may take; 0: all it likes.
     """
 
     schedule: Literal["at_once", "twap", "vwap", "almgren_chriss", "participation", "iceberg"] = (
@@ -307,6 +308,7 @@ class ExecutionSettings(Section):
     smallest_order: float = Field(default=10.0, ge=0, le=1_000_000)
     volume_bars: Annotated[str, Allowed("the path of a CSV or Parquet table, or empty")] = ""
     slippage_model: Annotated[str, Allowed("the path of a slippage model, or empty")] = ""
+    depth_share: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _vwap_has_bars(self) -> "ExecutionSettings":

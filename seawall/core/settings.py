@@ -180,6 +180,8 @@ class Settings(BaseSettings):
             del values["accounts"]
         if self.execution == ExecutionSettings():  # the same: there was no other way
             del values["execution"]
+        elif not self.execution.depth_share:
+            del values["execution"]["depth_share"]
         if inputs:
             values[INPUTS] = dict(inputs)
         return json.dumps(values, sort_keys=True, separators=(",", ":"))

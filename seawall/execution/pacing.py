@@ -19,6 +19,7 @@ from seawall.execution.volume_curve import VolumeCurve
 
 Bound = Callable[[str, Side, int, Touch], int | None]
 Least = Callable[[str, Touch], int]
+Room = Callable[[str, Side, int, Touch], int]
 SAME = 0.1  # a target that moves by no more than this share of the parent leaves its plan alone
 
 
@@ -35,6 +36,8 @@ class Pacer:
         bound: (instrument, side, lots, touch) → price in ticks that a NORMAL order must not pass;
             None leaves it to the urgency.
         least: (instrument, touch) → lots of the smallest order that the exchange takes; None: 1.
+        room: (instrument, side, lots, touch) → how many of them a NORMAL order may take of what the
+            book shows; None: all.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Pacer:
         curve: VolumeCurve | None = None,
         bound: Bound | None = None,
         least: Least | None = None,
+        room: Room | None = None,
     ) -> None:
         self._parents = parents
         self._record = record
@@ -60,6 +64,7 @@ class Pacer:
         self._curve = curve
         self._bound = bound
         self._least = least
+        self._room = room
         self._plans: dict[str, Plan] = {}
         self._volume: dict[str, int] = {}  # parent → reading of its volume clock
 
@@ -86,16 +91,25 @@ class Pacer:
         return self._due(goal, parent.side.sign * schedules.joined(parent, out, left), touch)
 
     def _due(self, goal: Approved, lots: int, touch: Touch) -> Due:
-        """Lots that go out now, at the bound of their price where there is one."""
-        if self._bound is None or goal.intent.urgency is not Urgency.NORMAL or not lots:
+        """Lots that go out now, no more than the depth allows, at the bound of their price where
+        there is one. What only reduces a position is not held back."""
+        if goal.intent.urgency is not Urgency.NORMAL or not lots:
             return Due(lots)
         side = Side.BUY if lots > 0 else Side.SELL
+        if self._room is not None and not goal.reduce_only:
+            room = self._room(goal.instrument, side, abs(lots), touch)
+            least = self._least(goal.instrument, touch) if self._least else 1
+            if abs(lots) - max(room, least) >= least:  # else what is left could not be sent
+                lots = side.sign * max(room, least)
+        if self._bound is None:
+            return Due(lots)
         return Due(lots, self._bound(goal.instrument, side, abs(lots), touch))
 
     @property
     def idle(self) -> bool:
         """Nothing is worked over time or bounded, and nothing will be unless an intent asks."""
-        return self._usual is None and self._bound is None and not self._parents.open
+        free = self._bound is None and self._room is None
+        return self._usual is None and free and not self._parents.open
 
     def heard(self, volumes: Mapping[str, float]) -> None:
         """Lots that others traded since the last boundary, by instrument."""

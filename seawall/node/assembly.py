@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from seawall.node.books import Books
     from seawall.node.division import Exchange
     from seawall.node.node import Node
+    from seawall.node.prices import Prices
     from seawall.node.slippage import Watch
     from seawall.storage.journal import SnapshotJournal
     from seawall.storage.recorder import Recorder
@@ -169,10 +170,9 @@ def build(
     perception.gating.restore(books.models, books.sources, books.updates.pasts())
     perception.tell()
 
-    def desks(names: list[str], watch: "Watch | None") -> "list[AccountDesk]":
-        return division.desks_of(
-            settings, catalog, opened.venues, divided, books, recorder, run, names, watch
-        )
+    def desks(names: list[str], watch: "Watch | None", prices: "Prices") -> "list[AccountDesk]":
+        given = (settings, catalog, opened.venues, divided, books, recorder, run)
+        return division.desks_of(*given, names, watch, prices.shown)
 
     action = action_of(settings, perception, books, recorder, traded, desks)
     started = RunStarted(
@@ -198,7 +198,7 @@ def action_of(
     books: "Books",
     recorder: "Recorder",
     traded: list[str],
-    desks: "Callable[[list[str], Watch | None], list[AccountDesk]]",
+    desks: "Callable[[list[str], Watch | None, Prices], list[AccountDesk]]",
 ) -> "Action":
     """Agents, orchestrator, limits and breakers' gauges as the settings want them, on accounts that
     `desks` makes for strategies of these names."""
@@ -255,15 +255,15 @@ def action_of(
         (chosen and chosen.protection) or strategies.protection_of(decision),
         chosen.pace if chosen else None,
     )
-    watch = watch_of(settings, catalog)
+    watch, prices = watch_of(settings, catalog), Prices(catalog)
     return Action(
         books,
-        Prices(catalog),
+        prices,
         agents,
         orchestrator,
         Gauges(books.breakers.definitions, cadence),
         Limits(position=risk.max_position_size, leverage=risk.max_leverage),
-        desks([each.name for each in several], watch),
+        desks([each.name for each in several], watch, prices),
         recorder,
         chosen,
         several,

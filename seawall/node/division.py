@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seawall.core.clock import TapeClock
 from seawall.core.errors import DataError, SettingError
+from seawall.core.events import Side
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.core.money import units
 from seawall.core.settings import Settings
@@ -153,22 +154,19 @@ def desks_of(
     run: str,
     strategies: Sequence[str],
     watch: "Watch | None",
+    shown: Callable[[str, Side], int | None],
 ) -> "list[AccountDesk]":
     """The accounts on their venues and books; arguments as for `pacing.executor_of`."""
     from seawall.node.accounts import AccountDesk
     from seawall.node.pacing import executor_of
 
-    return [
-        AccountDesk(
-            account,
-            executor_of(settings, catalog, venue, books, recorder, run, strategies, watch, account),
-            venue,
-            books.shares[account] if account else books,
-            catalog,
-            tuple(each.name for each in divided[account].instruments),
-        )
-        for account, venue in venues.items()
-    ]
+    def desk(account: str, venue: Any) -> "AccountDesk":
+        given = (settings, catalog, venue, books, recorder, run, strategies, watch, account)
+        share = books.shares[account] if account else books
+        names = tuple(each.name for each in divided[account].instruments)
+        return AccountDesk(account, executor_of(*given, shown), venue, share, catalog, names)
+
+    return [desk(account, venue) for account, venue in venues.items()]
 
 
 def deposits_of(settings: Settings, catalog: Catalog) -> dict[str, int]:

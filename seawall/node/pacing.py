@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seawall.core.clock import SECOND
+from seawall.core.events import Side
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.core.intents import Approved
+from seawall.core.money import PPM
 from seawall.core.parents import Algorithm, Pace
 from seawall.core.ports import Venue
 from seawall.core.records import AnyRecord
@@ -15,7 +17,8 @@ from seawall.core.settings import Settings
 
 if TYPE_CHECKING:
     from seawall.execution import Executor
-    from seawall.execution.pacing import Pacer
+    from seawall.execution.goals import Touch
+    from seawall.execution.pacing import Pacer, Room
     from seawall.execution.parents import Parents
     from seawall.execution.volume_curve import VolumeCurve
     from seawall.node.books import Books
@@ -68,6 +71,30 @@ def watch_of(settings: Settings, catalog: Catalog) -> "Watch | None":
     return Watch(load(Path(settings.execution.slippage_model)), catalog)
 
 
+def room_of(settings: Settings, shown: Callable[[str, Side], int | None]) -> "Room | None":
+    """How much of what a book shows one order may take; None where the settings do not bound it.
+
+    At least one lot, so that what is wanted is reached in a thin book too.
+
+    Args:
+        shown: lots of the side that is taken from; None: unknown, nothing is bounded.
+    """
+    if not settings.execution.depth_share:
+        return None
+    from seawall.execution.guards import Guard, allowed
+
+    guard = Guard(depth_ppm=max(1, round(settings.execution.depth_share * PPM))).check()
+
+    def room(name: str, side: Side, lots: int, touch: "Touch") -> int:
+        there = shown(name, side)
+        if there is None:
+            return lots
+        price = touch[1] if side is Side.BUY else touch[0]
+        return max(1, allowed(guard, side, price, [(price, there)], lots))
+
+    return room
+
+
 def pacer_of(
     settings: Settings,
     catalog: Catalog,
@@ -77,12 +104,13 @@ def pacer_of(
     strategies: Sequence[str],
     watch: "Watch | None",
     parents: "Parents",
+    room: "Room | None",
 ) -> "Pacer":
     """What says how much of a goal may go out, and at what price.
 
     Args:
         prefix: of parent ids. strategies: who shares the account, if several do.
-        parents: of the account.
+        parents: of the account. room: see `room_of`.
     """
     from seawall.execution.pacing import Pacer
 
@@ -103,6 +131,7 @@ def pacer_of(
         curve_of(settings),
         None if watch is None else watch.price,
         least_of(settings.execution.smallest_order, catalog.by_name),
+        room,
     )
 
 
@@ -132,13 +161,15 @@ def executor_of(
     run: str,
     strategies: Sequence[str],
     watch: "Watch | None",
-    account: str = "",
+    account: str,
+    shown: Callable[[str, Side], int | None],
 ) -> "Executor":
     """The executor of an account on these books.
 
     Args:
         run: of a new journal. strategies: who shares the account, if several do.
         watch: is shown what the executor journals. account: empty: the only one.
+        shown: see `room_of`.
     """
     from seawall.execution import Executor
     from seawall.node.accounts import recording
@@ -153,6 +184,7 @@ def executor_of(
 
     venues = sorted({i.venue for i in catalog.instruments})
     sources = [account] if account else venues
+    room = room_of(settings, shown)
     share = books.shares[account] if account else books
     prefix = books.prefix(account, run)
     return Executor(
@@ -168,5 +200,7 @@ def executor_of(
         protections=share.protections,
         entry=books.entry,
         baskets=share.baskets,
-        pace=pacer_of(settings, catalog, books, record, prefix, strategies, watch, share.parents),
+        pace=pacer_of(
+            settings, catalog, books, record, prefix, strategies, watch, share.parents, room
+        ),
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from seawall.core.events import Side
 from seawall.core.frames import FrameFlag, Regime
 from seawall.core.instruments import Catalog, Instrument, Kind
 
@@ -79,6 +80,16 @@ class Prices:
         self.regimes[name] = regime
         if regime != UNKNOWN:
             self.volatility[group] = max(self.volatility.get(group, 0.0), volatility)
+
+    def shown(self, name: str, side: Side) -> int | None:
+        """Lots of the best five levels that an order of `side` takes from, by the newest frame;
+        None where that shows no book (bars), or there is none."""
+        frame = self.frames.get(name)
+        if frame is None or not frame["depth_5"] > 0:
+            return None
+        bids = 0.5 * (1.0 + float(frame["imbalance_5"]))
+        share = 1.0 - bids if side is Side.BUY else bids
+        return int(float(frame["depth_5"]) * share / self.catalog.by_name[name].lot_float)
 
     def volumes(self, now: int) -> dict[str, float]:
         """Instrument → lots that its market traded within the frame that closed now."""
