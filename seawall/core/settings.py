@@ -211,9 +211,16 @@ def load(config: Path | None, flags: Mapping[str, Any], environment: Mapping[str
     sources = tuple(InitSettingsSource(Settings, _nested(layer)) for layer in layers)
     build: dict[str, Any] = {"_build_sources": (sources, {})}  # an argument mypy does not know
     try:
-        return Settings(**build)
+        settings = Settings(**build)
     except ValidationError as error:
         raise SettingError(_explained(error, layers)) from None
+    if settings.mode == "live" and settings.accounts:
+        given = next(layer["accounts"] for layer in layers if "accounts" in layer)
+        raise SettingError(
+            f"{given.origin}: a live run trades one account, that of [live]; several are for paper "
+            "runs and backtests"
+        )
+    return settings
 
 
 def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -159,7 +159,7 @@ class Side:
                 asked = orchestrator.standing.get(name)
                 fresh = asked is not None and asked.ts == now
                 intents.append(int(np.sign(asked.exposure)) if asked and fresh else NO_INTENT)
-                goal = action.executor.goals.get((name, ACCOUNT))
+                goal = action.accounts.goals.get((name, ACCOUNT))
                 lots.append(float(action.books.ledger.position(name)))
                 decided.append(self._share(action, name, goal.position if goal else lots[-1]))
             account = _account(action)

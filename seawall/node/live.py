@@ -154,11 +154,6 @@ def live(
     from seawall.storage.journal import Durability, SqliteJournal
     from seawall.venues.ccxt.preflight import STOP, WARNING
 
-    if settings.accounts:
-        raise SettingError(
-            "accounts: a live run trades one account, that of [live]; several are for paper runs "
-            "and backtests"
-        )
     clock = SystemClock()
     account = account_of(settings)
     with contextlib.ExitStack() as opening:
