@@ -23,7 +23,7 @@ from seawall.core.records import (
     LedgerAdjusted,
     OrderCreated,
 )
-from seawall.core.settings import AccountSettings, Settings, VenueSettings, load
+from seawall.core.settings import AccountSettings, ExecutionSettings, Settings, VenueSettings, load
 from seawall.node.books import Books
 from seawall.node.division import divided_of, venue_of
 from seawall.node.node import Node
@@ -185,6 +185,21 @@ def test_one_that_differs_is_halted_alone_until_it_is_adopted():
     assert books.tally.halts == {}
     assert market.node.action.adopt("operator", now) == []
     agree(market.node)
+
+
+@pytest.mark.parametrize("at", [90.0, 97.0, 104.0])
+def test_what_was_approved_before_a_halt_adds_nothing_after_it(at: float):
+    slow = ExecutionSettings(schedule="twap", horizon_s=60, slices=30)
+    steady = DECISION.model_copy(update={"deadband": 0.3})
+    market = Market(
+        180, TWO.model_copy(update={"execution": slow, "decision": steady}), strict=False
+    )
+    market.lines["left"].moved["USD"] = (at, -12_345)
+    market.node.run()
+    first = min(halt.ts for halt in records(market.node, Halted))
+    later = [r.order for r in records(market.node, OrderCreated) if r.ts > first]
+    assert all(order.reduce_only for order in later if order.instrument == A)
+    assert [order for order in later if order.instrument == B and not order.reduce_only]
 
 
 def test_money_that_went_from_one_to_the_other_is_a_transfer():
