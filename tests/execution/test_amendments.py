@@ -11,7 +11,7 @@ from seawall.core.intents import Urgency
 from seawall.core.orders import OrderState
 from seawall.core.records import OrderCreated
 from tests.execution.scripted_venue import PERP, RESTING, TOUCH, Faults
-from tests.execution.test_executor import FAULTS, ONE_FAULT, Trading, now_and_then
+from tests.execution.trading import FAULTS, ONE_FAULT, Trading, now_and_then
 
 S = OrderState
 BID, ASK = TOUCH

@@ -16,7 +16,7 @@ from seawall.execution.baskets import common
 from seawall.risk.limits import Holding, Limits, approve
 from seawall.storage import Recorder
 from tests.execution.scripted_venue import CATALOG, OTHER, PERP, Faults
-from tests.execution.test_executor import FAULTS, ONE_FAULT, Trading, goal, now_and_then
+from tests.execution.trading import FAULTS, ONE_FAULT, Trading, goal, now_and_then
 
 LIFE = 10  # seconds
 

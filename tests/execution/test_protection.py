@@ -14,7 +14,7 @@ from seawall.execution import Executor, Protections
 from seawall.execution.protection import wanted_of
 from seawall.storage import Recorder
 from tests.execution.scripted_venue import CATALOG, PERP, RESTING, SPOT, TOUCH, Faults
-from tests.execution.test_executor import FAULTS, ONE_FAULT, Trading, now_and_then
+from tests.execution.trading import FAULTS, ONE_FAULT, Trading, now_and_then
 
 S = OrderState
 BID, ASK = TOUCH

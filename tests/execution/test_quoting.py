@@ -11,7 +11,7 @@ from seawall.core.orders import Order, OrderState, Purpose
 from seawall.execution import OrderEntry
 from seawall.execution.quoting import changes
 from tests.execution.scripted_venue import PERP, RESTING, TOUCH, Faults
-from tests.execution.test_executor import FAULTS, ONE_FAULT, Trading, now_and_then
+from tests.execution.trading import FAULTS, ONE_FAULT, Trading, now_and_then
 
 S = OrderState
 NAME = PERP.name

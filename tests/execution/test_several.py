@@ -12,7 +12,7 @@ from seawall.core.records import LotsTransferred
 from seawall.execution import ACCOUNT, Executor
 from seawall.execution.goals import dealt, matched
 from tests.execution.scripted_venue import CATALOG, OTHER, PERP, SPOT, TOUCH, Faults
-from tests.execution.test_executor import FAULTS, ONE_FAULT, START, Trading, now_and_then
+from tests.execution.trading import FAULTS, ONE_FAULT, START, Trading, now_and_then
 
 NAMES = ("a", "b", "c")
 MIDDLE = sum(TOUCH) // 2
