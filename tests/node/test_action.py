@@ -1,204 +1,31 @@
 """The action side at its boundaries: what may be traded, what is refused, and what is told."""
 
-from typing import Any
-
-import msgspec
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from seawall.core.clock import MINUTE, SECOND
 from seawall.core.consensus import CONSENSUS
 from seawall.core.errors import StoreError
-from seawall.core.events import Side
-from seawall.core.frames import FRAME, FrameFlag, Regime
-from seawall.core.intents import Close, Target, Urgency
-from seawall.core.orders import Order, OrderState, OrderType
+from seawall.core.frames import FRAME
+from seawall.core.orders import Order, OrderState
 from seawall.core.records import (
     AnyRecord,
     BreakerChanged,
-    Deposited,
-    FillBooked,
     Halted,
     IntentApproved,
     IntentDecided,
-    IntentRefused,
-    LedgerAdjusted,
-    OperatorCommanded,
-    OrderAdopted,
     OrderChanged,
     OrderCreated,
-    RunStarted,
 )
-from seawall.execution import Executor
-from seawall.node.accounts import AccountDesk
-from seawall.node.action import Action
-from seawall.node.books import Books
-from seawall.node.foreign import Foreign
 from seawall.node.perception import Perceived, boundaries
-from seawall.node.prices import Prices
-from seawall.node.reconciliation import PATIENCE
-from seawall.risk.breakers import BREAKERS, Breakers, State
-from seawall.risk.gauges import Gauges
 from seawall.risk.limits import Limits
-from seawall.storage import MemoryJournal, Recorder
 from tests.execution.scripted_venue import (
-    BALANCES,
     CATALOG,
     OTHER,
     PERP,
     SPOT,
     Faults,
-    ScriptedVenue,
 )
-
-START = 1_000 * SECOND
-GOOD, STALE = int(FrameFlag.VALID), int(FrameFlag.STALE)
-GROUPS = sorted({instrument.consensus_group for instrument in CATALOG.instruments})
-BOOK_OF = {PERP.name: 0, OTHER.name: 1, SPOT.name: 2}
-PRICE = 10_000.0
-
-
-class Wishes:
-    """Stands where the orchestrator stands: it wants the same at every boundary."""
-
-    strategy = "rules"
-
-    def __init__(self) -> None:
-        self.exposures: dict[str, float | None] = {}  # None: close
-        self.urgency = Urgency.URGENT
-        self.frozen: set[str] = set()
-
-    def refused(self, instrument: str, until: int) -> None:
-        """It asks all the same."""
-
-    def again(self, frozen: set[str]) -> None:
-        """As above."""
-        self.frozen = frozen
-
-    def decide(
-        self, rows, opinions, equity, positions, ready, now, tape, strengths=None
-    ) -> list[Any]:
-        about = {"strategy": "rules", "ts": now, "tape": tape, "expiry": now + MINUTE}
-        return [
-            Close(**about, urgency=self.urgency, instrument=name)
-            if exposure is None
-            else Target(**about, urgency=self.urgency, instrument=name, exposure=exposure)
-            for name, exposure in self.exposures.items()
-        ]
-
-
-class Desk:
-    """An Action on a scripted venue, and frames written by hand."""
-
-    def __init__(self) -> None:
-        self.now = START
-        self.venue = ScriptedVenue(now=START)
-        self.journal = MemoryJournal()
-        self.books = Books(BREAKERS)
-        recorder = Recorder(self.journal, self.books.folds)
-        self.record = recorder.record
-        self.record(
-            RunStarted(
-                ts=START,
-                run="r",
-                mode="paper",
-                seed=0,
-                settings="",
-                numeraire="USD",
-                instruments=CATALOG.instruments,
-            ),
-            *(Deposited(ts=START, asset=a, amount=n) for a, n in BALANCES.items()),
-        )
-        self.wishes = Wishes()
-        executor = Executor(
-            CATALOG,
-            self.venue,
-            self.books.orders,
-            "a",
-            self.record,
-            self.books.ledger.position,
-            lambda: self.books.ledger.last_fill_sequence("v"),
-        )
-        self.action = Action(
-            self.books,
-            Prices(CATALOG),
-            {},
-            self.wishes,
-            Gauges(BREAKERS, SECOND),
-            Limits(),
-            [AccountDesk("", executor, self.venue, self.books, CATALOG)],
-            recorder,
-        )
-        executor.recover(START)
-        self.action.reconcile(START)
-        self.flags = dict.fromkeys(BOOK_OF, GOOD)
-        self.prices = dict.fromkeys(BOOK_OF, PRICE)
-
-    def frames(self) -> NDArray[Any]:
-        """One row of each book that is not left out of `flags`."""
-        rows = np.zeros(len(self.flags), FRAME)
-        for row, (name, flags) in zip(rows, self.flags.items(), strict=True):
-            price = self.prices[name]
-            row["ts"], row["tape"], row["book"], row["flags"] = self.now, 7, BOOK_OF[name], flags
-            row["bid"], row["ask"], row["mid"] = price - 1, price + 1, price
-            row["votes"], row["consensus"], row["quote_mark"] = 1, price, 1.0
-            row["regime"], row["volatility"] = Regime.NORMAL_VOL, 0.3
-        return rows
-
-    def rows(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """The consensus of the books that have frames."""
-        rows = np.zeros(len(GROUPS), CONSENSUS)
-        rows["ts"], rows["tape"], rows["group"] = self.now, 7, range(len(GROUPS))
-        rows["regime"], rows["volatility"] = Regime.NORMAL_VOL, 0.3
-        for row, group in zip(rows, GROUPS, strict=True):
-            mine = [b for b, i in enumerate(CATALOG.instruments) if i.consensus_group == group]
-            valid = frames[np.isin(frames["book"], mine) & (frames["flags"] & GOOD > 0)]
-            row["votes"], row["flags"] = len(valid), GOOD if len(valid) else 0
-            row["price"] = np.median(valid["mid"]) if len(valid) else 0.0
-        return rows
-
-    def step(self, boundaries: int = 1) -> None:
-        for _ in range(boundaries):
-            self.now += SECOND
-            self.venue.pass_to(self.now)
-            frames = self.frames()
-            self.action.act(Perceived(frames, self.rows(frames)), {}, self.now)
-
-    def wish(self, lots: int | None, name: str = PERP.name) -> None:
-        """Want a position of so many lots at the price of now; None: closed."""
-        self.wishes.exposures[name] = None if lots is None else lots * PRICE
-
-    def lots(self, name: str = PERP.name) -> int:
-        return self.books.ledger.position(name)
-
-    def told(self, *kinds: type[AnyRecord]) -> list[Any]:
-        return [r for _, r in self.journal.read() if isinstance(r, kinds)]
-
-    def refusals(self) -> list[str]:
-        return [r.refused.reason for r in self.told(IntentRefused)]
-
-    def hold(self, lots: int, name: str = PERP.name) -> None:
-        self.wish(lots, name)
-        self.step(3)
-        assert self.lots(name) == lots
-        self.wishes.exposures.clear()
-        assert not self.books.orders.open
-
-    def breaker(self, name: str, key: str = "", state: str = "OPEN") -> None:
-        self.record(
-            BreakerChanged(
-                ts=self.now,
-                name=name,
-                scope=BREAKERS[name].scope,
-                key=key,
-                state=state,
-                measure=1.0,
-                threshold=BREAKERS[name].threshold,
-                reason="planted",
-                since=self.now,
-            )
-        )
+from tests.node.acting import BOOK_OF, PRICE, STALE, Desk
 
 
 @pytest.fixture
@@ -453,177 +280,6 @@ def test_a_refusal_on_one_instrument_hides_none_on_another(desk):
     desk.wish(5, OTHER.name)
     desk.step(10)
     assert len(desk.refusals()) == 2
-
-
-@pytest.mark.parametrize("name", ["emergency_stop", "emergency_close"])
-def test_an_emergency_stop_cancels_what_adds_risk_and_lasts(desk, name):
-    desk.hold(5)
-    desk.wishes.urgency = Urgency.PASSIVE
-    desk.wish(8)
-    desk.step(2)
-    assert desk.books.orders.open
-    desk.record(*desk.books.breakers.trip(name, desk.now, "operator"))
-    desk.wish(9, OTHER.name)
-    desk.step(5)
-    assert not desk.books.orders.open
-    assert desk.lots() == (0 if name == "emergency_close" else 5)
-    assert desk.lots(OTHER.name) == 0
-    assert f"breaker {name} is OPEN" in desk.action.blocks()[0]
-    again = Breakers(BREAKERS)
-    again.restore(desk.books.breakers.state())  # as after a restart
-    assert again.blocking("")[0] == desk.action.blocks()[0]
-    assert desk.books.breakers.trip(name, desk.now, "operator") == []  # once is enough
-
-
-def test_an_emergency_close_puts_an_end_to_what_was_wanted(desk):
-    desk.hold(5)
-    desk.venue.faults = Faults(refuse="not now")
-    desk.wish(20)
-    desk.step(2)
-    assert desk.action.executor.goals
-    desk.venue.faults = Faults()
-    desk.record(*desk.books.breakers.trip("emergency_close", desk.now, "operator"))
-    desk.step(10)
-    assert desk.lots() == 0
-
-
-def test_an_emergency_close_goes_on_until_all_is_closed(desk):
-    desk.hold(5)
-    desk.flags[PERP.name] = STALE  # for now nothing can be sold
-    desk.record(*desk.books.breakers.trip("emergency_close", desk.now, "operator"))
-    desk.step(70)
-    assert desk.lots() == 5
-    desk.flags[PERP.name] = GOOD
-    desk.step(70)
-    assert desk.lots() == 0
-
-
-def test_an_operator_releases_an_emergency_stop(desk):
-    desk.record(*desk.books.breakers.trip("emergency_stop", desk.now, "operator"))
-    for state in (State.HALF_OPEN, State.CLOSED):
-        (change,) = desk.books.breakers.release("emergency_stop", "", desk.now, "operator")
-        assert change.state == state
-        desk.record(change)
-    desk.wish(5)
-    desk.step(3)
-    assert desk.lots() == 5
-
-
-# --- agreement with the venue ---
-
-
-def test_open_orders_count_at_their_worst(desk):
-    desk.wishes.urgency = Urgency.PASSIVE
-    desk.wish(7)
-    desk.step(2)
-    holding = desk.action.holdings()[PERP.name]
-    assert (holding.worst_short, holding.lots, holding.worst_long) == (0, 0, 7)
-    assert not desk.action.holdings()[SPOT.name].shortable
-
-
-def insist(desk):
-    """A difference is looked at until it has stood long enough to be believed."""
-    first = desk.now
-    desk.action.reconcile(desk.now)
-    while desk.action.accounts.desks[0].doubt.what:
-        assert desk.told(Halted) == []
-        desk.now += SECOND
-        desk.action.reconcile(desk.now)
-    assert desk.now - first == PATIENCE
-
-
-def test_a_balance_that_lags_behind_its_fill_blocks_new_risk_and_halts_nothing(desk):
-    desk.step()
-    desk.venue.balances_["USD"] += 1
-    desk.action.compare_due = True
-    desk.step(2)
-    desk.wish(5)
-    desk.step(2)
-    assert desk.venue.requested == []
-    assert [reason for reason in desk.action.blocks() if "looking again" in reason]
-    desk.venue.balances_["USD"] -= 1
-    desk.step(3)
-    assert desk.action.blocks() == []
-    assert desk.venue.requested
-    assert desk.told(Halted) == []
-
-
-@pytest.mark.parametrize("asset", ["USD", "XYZ"])
-def test_a_balance_that_differs_halts(desk, asset):
-    desk.venue.balances_[asset] = desk.venue.balances_.get(asset, 0) + 1
-    insist(desk)
-    (halt,) = desk.told(Halted)
-    assert halt.reason.startswith(f"ledger and venue differ: {asset}: ledger")
-    desk.wish(5)
-    desk.step(2)
-    assert desk.venue.requested == []
-
-
-def test_an_order_that_we_did_not_send_halts(desk):
-    desk.venue.place(
-        Order(
-            client_id="x-1",
-            instrument=PERP.name,
-            side=Side.BUY,
-            type=OrderType.LIMIT,
-            size=1,
-            price=5_000,
-        )
-    )
-    insist(desk)
-    (halt,) = desk.told(Halted)
-    assert halt.reason == "the venue has orders that we do not know: x-1"
-
-
-def test_what_an_operator_has_looked_at_is_adopted_once(desk):
-    desk.step()
-    desk.venue.balances_["USD"] += 1_000
-    order = Order(
-        client_id="x-1",
-        instrument=PERP.name,
-        side=Side.BUY,
-        type=OrderType.LIMIT,
-        size=1,
-        price=5_000,
-    )
-    desk.venue.place(order)
-    insist(desk)
-    assert desk.books.tally.halted
-    adopted = desk.action.adopt("operator", desk.now)
-    assert [line.split()[0] for line in adopted] == ["order", "deposit"]
-    assert desk.action.adopt("operator", desk.now) == []
-    assert desk.books.ledger.deposits["USD"] == BALANCES["USD"] + 1_000
-    assert [r.who for r in desk.told(LedgerAdjusted, OrderAdopted)] == ["operator"] * 2
-    desk.action.reconcile(desk.now)
-    assert desk.books.tally.halted == ""
-    desk.hold(5)
-
-
-def test_a_trade_that_is_not_ours_stops_new_risk_until_it_is_adopted(desk):
-    desk.hold(5)
-    stranger = msgspec.structs.replace(
-        desk.venue.trades[-1], sequence=1_000, fill_id="x", client_id="web-1"
-    )
-    desk.record(FillBooked(ts=desk.now, fill=stranger, strategy="external"))
-    (reason,) = desk.action.blocks()
-    assert "trades in the account that are not ours: BUY 5 lots" in reason
-    assert "seawall reconcile --adopt" in reason
-    kept = Foreign()
-    kept.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(desk.books.foreign.state())))
-    assert kept.reason == desk.books.foreign.reason
-    desk.record(OperatorCommanded(ts=desk.now, command="adopt", arguments={}, who="operator"))
-    assert desk.action.blocks() == []
-
-
-def test_positions_and_cash_agree_after_trading_all_kinds(desk):
-    for name in BOOK_OF:
-        desk.hold(9, name)
-        desk.hold(4, name)
-    desk.hold(-3)
-    assert desk.action.disagreements() == []
-    desk.action.reconcile(desk.now)
-    assert desk.told(Halted) == []
-    assert [f.fill for f in desk.told(FillBooked)] == desk.venue.trades
 
 
 def test_frames_and_rows_fall_into_boundaries():
