@@ -10,6 +10,7 @@ import typer
 
 from seawall.cli import options
 from seawall.cli.console import progress
+from seawall.core.clock import SECOND
 from seawall.core.errors import DataError, SettingError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ Examples:
       groups (feed, clock, venue, store, process, operator) and kinds of faults
   seawall simulate --seed 123 --faults all --trace
       one seed again, call by call
+  seawall simulate --seed 7 --kill-every 10
+      no faults, but a kill -9 at every tenth call, each compared with a node
+      that lived on: orders, fills, positions, cash, fees
   seawall simulate --seeds 20000 --from 1000000 --resume soak.json
       goes on where it was left, also after Ctrl-C
 
@@ -49,6 +53,14 @@ def simulate(
     trace: Annotated[
         bool, typer.Option("--trace", help="Of one seed: print each call and each fault.")
     ] = False,
+    kill_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Of one seed: without faults, kill it at every K-th call, each time anew.",
+            min=1,
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(metavar="N", help="Processes.", min=1, max=256)] = 1,
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the progress here, and go on from it.")
@@ -59,8 +71,11 @@ def simulate(
     from seawall.simulation.faults import kinds_of
 
     kinds_of(faults)
-    if seed is None and (only or trace):
-        raise SettingError("--only and --trace are for one seed; name it with --seed")
+    if seed is None and (only or trace or kill_every):
+        raise SettingError("--only, --trace and --kill-every are for one seed; name it with --seed")
+    if seed is not None and kill_every is not None:
+        _kill_every(seed, kill_every, json)
+        return
     if seed is not None:
         _show(seed, faults, only, trace, json)
         return
@@ -161,6 +176,36 @@ def _lines(totals: "Totals", faults: str, seconds: float) -> Iterator[str]:
         yield f"  fails with {', '.join(fault.name for fault in few) or 'no fault at all'}"
         if few:
             yield f"  {replay(found.seed, faults, few)}"
+
+
+def _kill_every(seed: int, every: int, json: bool) -> None:
+    """One seed, split in two at every so many calls."""
+    from seawall.simulation.kill_points import kill_points
+    from seawall.simulation.scene import scene_of
+
+    with progress("kill points", "s of tape") as report:
+        found = kill_points(
+            scene_of(seed),
+            every,
+            progress=lambda done, total: report(done // SECOND, total // SECOND),
+        )
+    if json:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(found))
+    else:
+        typer.echo(
+            f"seed {seed}: {found.steps:,} calls, {found.orders:,} orders, {found.fills:,} fills; "
+            f"killed at {found.points:,} of them and compared"
+        )
+        for call, count in sorted(found.calls.items()):
+            typer.echo(f"  {call:<24}{count:>7,}")
+        for line in found.failed[:SHRINK_MOST]:
+            typer.echo(line)
+        whole = f"{len(found.failed):,} differ from the node that lived on"
+        typer.echo(whole if found.failed else "none differs from the node that lived on")
+    if found.failed:
+        raise typer.Exit(1)
 
 
 def _show(seed: int, faults: str, only: str, trace: bool, json: bool) -> None:

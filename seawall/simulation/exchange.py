@@ -41,6 +41,7 @@ class Exchange:
         self._path = log
         self._log = Log(log) if log is not None else None
         self.engine = Engine(catalog, shape, self._log)
+        self.shut = False  # nobody is let in any more; what is there lives on
         self.late: list[tuple[int, Order]] = []  # on a slow way here: (ns UTC of arrival, order)
         self.stale: dict[str, tuple[Mapping[str, int], Mapping[str, int]]] = {}  # by fault
 
@@ -140,6 +141,8 @@ class Line:
     def _request(self, name: str, act: Callable[[], None]) -> None:
         """A request that changes something, over a line that may fail before or behind it."""
         scheduler = self._scheduler
+        if self._exchange.shut:
+            raise OrderRefusedError(f"{name}: nobody is let in")
         self._reachable(name)
         if scheduler.strike("rate_limited"):
             raise OrderRefusedError(f"{name}: 429, too many requests")

@@ -48,6 +48,7 @@ class Scheduler:
         self.checks = checks
         self.struck: Counter[str] = Counter()
         self.steps = 0
+        self.at_step: Callable[[str], None] | None = None  # told of each
         self._kills_at = frozenset(kills_at)
         self._trace = trace
         self._once: dict[str, list[Fault]] = {}
@@ -93,6 +94,8 @@ class Scheduler:
             self.checks.leaves(order)
         if settled:
             self.checks.look()
+        if self.at_step is not None:
+            self.at_step(call)
         self._perhaps_die(call)
 
     def _perhaps_die(self, call: str) -> None:

@@ -4,7 +4,7 @@ What it wants depends on the seed and the time alone, so that a node that was re
 same again.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -25,11 +25,15 @@ class Trader:
 
     Args:
         inner: decides too, unless the scene's wishes are random ones alone.
+        silenced: whether nothing is wanted any more.
     """
 
-    def __init__(self, inner: Orchestrator, scene: Scene) -> None:
+    def __init__(
+        self, inner: Orchestrator, scene: Scene, silenced: Callable[[], bool] = lambda: False
+    ) -> None:
         self._inner = inner
         self._scene = scene
+        self._silenced = silenced
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -46,7 +50,7 @@ class Trader:
         strengths: NDArray[Any] | None = None,
     ) -> list[Target | Close]:
         """See Orchestrator; in the last seconds nobody wants anything new."""
-        if now >= START + LENGTH - QUIET:
+        if now >= START + LENGTH - QUIET or self._silenced():
             return []
         wishes = self._wishes(equity, now, tape)
         asked = {intent.instrument for intent in wishes}

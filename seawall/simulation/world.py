@@ -231,7 +231,7 @@ class World:
             feed_name="simulated",
             releases=self._releases(),
         )
-        trader: Any = Trader(node.action.orchestrator, self.scene)
+        trader: Any = Trader(node.action.orchestrator, self.scene, lambda: self.exchange.shut)
         node.action.orchestrator, node.action.orchestrators = trader, [trader]
         return node
 
