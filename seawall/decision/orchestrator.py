@@ -220,23 +220,10 @@ class Orchestrator:
                 self.standing[name] = Standing(wanted, now, expiry)
                 wish = self.wishes[self._wish[name]]
                 wish["exposure"], wish["ts"], wish["expiry"] = wanted, now, expiry
-                intents.append(self.intent(name, wanted, now, tape, strength, opinions, row))
+                words = self.rationale(strength, opinions, row)
+                about = self.strategy, name, wanted, now, tape, expiry, words
+                intents.append(_intent(*about, self.protection, self.pace))
         return intents
-
-    def intent(
-        self,
-        name: str,
-        wanted: float,
-        now: int,
-        tape: int,
-        strength: float,
-        opinions: Mapping[str, NDArray[Any]],
-        row: int,
-    ) -> Target | Close:
-        """The intent that asks for an exposure; opinions[agent][row] is what led to it."""
-        words = self._rationale(strength, opinions, row)
-        about = self.strategy, name, wanted, now, tape, now + self.expiry, words
-        return _intent(*about, self.protection, self.pace)
 
     def stood(self, asked: NDArray[np.int64]) -> None:
         """What was asked for elsewhere, as `wishes` has it. asked: (traded,) 1 where it was."""
@@ -270,8 +257,8 @@ class Orchestrator:
         wanted = wanted_of(wish, strength, cap, held, self.shape.deadband, self.hold, now)
         return None if math.isnan(wanted) else wanted
 
-    def _rationale(self, strength: float, opinions: Mapping[str, NDArray[Any]], row: int) -> str:
-        """Who said what, for people."""
+    def rationale(self, strength: float, opinions: Mapping[str, NDArray[Any]], row: int) -> str:
+        """Who said what, for people; opinions[agent][row] is what led to it."""
         votes = []
         for agent in self._agents:
             if agent in opinions:

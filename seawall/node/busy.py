@@ -7,6 +7,7 @@ one batch. Acting at every boundary in Python gives the same journal.
 
 import gc
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog, Kind
 from seawall.core.intents import Close, Target, Urgency
-from seawall.core.orders import OrderState, OrderType, Purpose, TimeInForce
+from seawall.core.orders import Order, OrderState, OrderType, Purpose, TimeInForce
 from seawall.core.records import Fold
 from seawall.execution.goals import ACCOUNT
 from seawall.execution.orders import KEPT, OrderEntry
@@ -25,10 +26,12 @@ from seawall.ledger.kernels import CASH, HELD
 from seawall.node import busy_kernels as kernels
 from seawall.node import busy_venue_kernels as exchanges
 from seawall.node.action import Action
-from seawall.node.busy_records import Telling
+from seawall.node.busy_records import Telling, later
+from seawall.node.busy_writer import NOT_FILLED, Writer
 from seawall.node.quiet import Quiet
 from seawall.node.quiet_kernels import Plan
 from seawall.risk.breakers import Action as BreakerAction
+from seawall.storage.journal import MemoryJournal
 from seawall.storage.recorder import Recorder
 from seawall.venues.simulated import batch
 from seawall.venues.simulated.venue import SimulatedVenue
@@ -36,6 +39,7 @@ from seawall.venues.simulated.venue import SimulatedVenue
 ROOM = 512  # lots that may be opened in one instrument at a time, beyond those that are open
 EVENTS = 1 << 15  # of one pass
 LARGEST = 1 << 60
+ENDS = {kernels.ENDED: OrderState.CANCELED, kernels.FILL: OrderState.FILLED}
 
 
 class Busy:
@@ -47,8 +51,18 @@ class Busy:
         self._action = action
         self._quiet = quiet
         self._recorder = recorder
+        journal = recorder.journal
+        self._journal = journal if isinstance(journal, MemoryJournal) else None
         self._venue = venue if isinstance(venue, SimulatedVenue) and venue.plain else None
         self._instruments = list(catalog.by_name.values())
+        executor, orchestrator = action.executor, action.orchestrator
+        self._writer = Writer(
+            self._instruments,
+            orchestrator.strategy,
+            executor.prefix,
+            orchestrator.expiry,
+            executor.shape.accept_ns,
+        )
         self._names = [instrument.name for instrument in self._instruments]
         self._index = {name: at for at, name in enumerate(self._names)}
         self._assets = quiet.assets
@@ -82,7 +96,9 @@ class Busy:
                 boundaries. rows: of the tape. at: up to which the venue has lived.
         """
         now = int(frames["ts"][edges[boundary]])
-        if self._venue is None or now == self._failed or not self._ordinary(self._venue):
+        if self._venue is None or self._journal is None or now == self._failed:
+            return boundary, at
+        if not self._ordinary(self._venue):
             return boundary, at
         first = slice(edges[boundary], edges[boundary + 1])
         plan = self._quiet.plan(frames[first], digest)
@@ -318,25 +334,28 @@ class Busy:
         opinions: Mapping[str, NDArray[Any]],
     ) -> None:
         """Journal what happened, and let everybody know."""
-        action, executor = self._action, self._action.executor
+        action, executor, journal = self._action, self._action.executor, self._journal
+        assert journal is not None
         course = side.course[0]
-        telling = Telling(action, self._instruments, opinions)
         events = side.events[: course["events"]]
-        telling.tell(events)
+        telling = Telling(action, self._writer, events, opinions, journal.rows)
         self._venue_takes_back(exchange, telling)
-        if telling.records:
+        if len(events):
             books = action.books
             moved: list[Fold] = [books.ledger, books.orders, books.tally]
+            moved += [books.parents, books.protections]
             idle: list[Fold] = [books.breakers, books.models, books.sources, books.updates]
+            idle += [books.baskets, books.foreign]
             self._recorder.carry(
-                telling.records,
+                journal,
+                telling.packed,
                 [*moved, *idle],
-                lambda: self._books_take_back(exchange, side, events, telling),
+                lambda: self._books_take_back(exchange, telling),
             )
         goals = {}
         for index in side.aims[: course["aims"]].tolist():
             key, aimed = (self._names[index], ACCOUNT), int(side.goals[index]["aimed"])
-            goals[key] = telling.approved[aimed] if aimed >= 0 else executor.goals[key]
+            goals[key] = telling.approved(aimed) if aimed >= 0 else executor.goals[key]
         executor.goals.clear()
         executor.goals.update(goals)
         for name, target in zip(self._names, side.targets.tolist(), strict=True):
@@ -345,9 +364,9 @@ class Busy:
         action.orchestrator.stood(side.asked)
 
     def _venue_takes_back(self, exchange: exchanges.Exchange, telling: Telling) -> None:
-        action, executor, venue = self._action, self._action.executor, self._venue
+        executor, venue = self._action.executor, self._venue
         assert venue is not None
-        stand = exchange.stand[0]
+        stand, prefix = exchange.stand[0], executor.prefix
         reports = exchange.reports[: stand["reported"]].copy()
         heard = int(stand["sequence"] - stand["reported"] + stand["heard"])
         ended = (reports["what"] == exchanges.CANCELED) | (
@@ -359,20 +378,18 @@ class Busy:
         flying = []
         for index in exchange.flight[: stand["flying"]].tolist():
             order = exchange.orders[index]
-            number = int(order["number"])
-            known = telling.orders.get(number)
-            if known is None:
-                known = action.books.orders.open[f"{executor.prefix}-{number}"].order
+            known = self._order(telling, int(order["number"]))
             flying.append((known, int(order["sent"]), int(order["arrival"])))
+        parts = reports[: stand["heard"]], reports[stand["heard"] :]
         done = batch.Batch(
-            reports["due"].tolist(),
-            moved["sequence"].tolist(),
-            [telling.later(reports[: stand["heard"]]), telling.later(reports[stand["heard"] :])],
+            reports["due"],
+            moved["sequence"],
+            [later(part, self._instruments, prefix) for part in parts],
             int(reports["ts"][-1]) if len(reports) else 0,
-            {f"{executor.prefix}-{number}": sequence for number, sequence in last},
-            list(
-                zip(moved["instrument"].tolist(), moved["ts"].tolist(), value.tolist(), strict=True)
-            ),
+            {f"{prefix}-{number}": sequence for number, sequence in last},
+            moved["instrument"],
+            moved["ts"],
+            value,
             flying,
             {
                 asset: int(exchange.cash[1, at])
@@ -391,52 +408,26 @@ class Busy:
         venue.hear(heard)
         executor.hear(heard)
 
-    def _books_take_back(
-        self,
-        exchange: exchanges.Exchange,
-        side: kernels.Side,
-        events: NDArray[Any],
-        telling: Telling,
-    ) -> None:
+    def _order(self, telling: Telling, number: int) -> Order:
+        """One that was made in the pass, or was open before."""
+        made = telling.order(number)
+        if made is not None:
+            return made[0]
+        action = self._action
+        return action.books.orders.open[f"{action.executor.prefix}-{number}"].order
+
+    def _books_take_back(self, exchange: exchanges.Exchange, telling: Telling) -> None:
         """The folds: as if they had heard of the records one by one."""
-        books, prefix = self._action.books, self._action.executor.prefix
-        orders = {
-            **{entry.order.client_id: entry.order for entry in books.orders.open.values()},
-            **{order.client_id: order for order in telling.orders.values()},
-        }
-        standing = {f"{prefix}-{number}" for number in exchange.orders["number"].tolist() if number}
-        opened = dict(books.orders.open)
-        for order in telling.orders.values():
-            sent = order.accept_until - self._action.executor.shape.accept_ns
-            opened[order.client_id] = OrderEntry(
-                order=order, state=OrderState.SENT, filled=0, changed=sent
-            )
-        ended: dict[OrderState, int] = {}
-        for done in telling.done:
-            ended[done.state] = ended.get(done.state, 0) + 1
-        said = events["sequence"][events["sequence"] > 0]
-        books.orders.carry(
-            len(telling.orders),
-            {name: entry for name, entry in opened.items() if name in standing},
-            ended,
-            [
-                OrderEntry(
-                    order=orders[f"{prefix}-{done.number}"],
-                    state=done.state,
-                    filled=done.filled,
-                    changed=done.ts,
-                    reason=done.reason,
-                )
-                for done in telling.done[-KEPT:]
-            ],
-            telling.fills[-KEPT:],
-            int(said.max()) if len(said) else 0,
-        )
+        books, events = self._action.books, telling.events
+        self._orders_take_back(exchange, telling)
         strategy = self._action.orchestrator.strategy
-        traded = events["instrument"][events["what"] == kernels.FILL].tolist()
-        last = {}
-        for fill in telling.fills:
-            last[self._instruments[self._index[fill.instrument]].venue] = fill.sequence
+        fills = events[telling.fills]
+        traded = list(dict.fromkeys(fills["instrument"].tolist()))
+        last: dict[str, int] = {}
+        for at in traded:
+            venue = self._instruments[at].venue
+            newest = int(fills["sequence"][fills["instrument"] == at][-1])
+            last[venue] = max(newest, last.get(venue, 0))
         books.ledger.carry(
             strategy,
             {
@@ -444,12 +435,47 @@ class Busy:
                     _traded(exchange, exchanges.LEDGER, at),
                     _traded(exchange, exchanges.STRATEGY, at),
                 )
-                for at in dict.fromkeys(traded)
+                for at in traded
             },
             last,
         )
-        books.tally.carry(
-            int((events["what"] == kernels.WANTED).sum()), len(telling.orders), len(traded)
+        wanted = int((events["what"] == kernels.WANTED).sum())
+        books.tally.carry(wanted, len(telling.sent), len(fills))
+        for record in telling.approvals():
+            books.parents.apply(record)
+            books.protections.apply(record)
+
+    def _orders_take_back(self, exchange: exchanges.Exchange, telling: Telling) -> None:
+        orders, events = self._action.books.orders, telling.events
+        prefix = self._action.executor.prefix
+        standing = sorted(filter(None, exchange.orders["number"].tolist()))
+        names = {f"{prefix}-{number}" for number in standing}
+        opened = {name: entry for name, entry in orders.open.items() if name in names}
+        for made in map(telling.order, standing):
+            if made is not None:
+                order, ts = made
+                opened[order.client_id] = OrderEntry(
+                    order=order, state=OrderState.SENT, filled=0, changed=ts
+                )
+        done = []
+        for event in events[telling.ended[-KEPT:]]:
+            canceled = event["what"] == kernels.ENDED
+            entry = OrderEntry(
+                order=self._order(telling, int(event["number"])),
+                state=ENDS[int(event["what"])],
+                filled=int(event["filled"]),
+                changed=int(event["ts"]),
+                reason=NOT_FILLED if canceled else "",
+            )
+            done.append(entry)
+        ended = Counter(events["what"][telling.ended].tolist())
+        orders.carry(
+            len(telling.sent),
+            opened,
+            {ENDS[what]: count for what, count in ended.items()},
+            done,
+            [telling.fill(place) for place in telling.fills[-KEPT:]],
+            int(events["sequence"][telling.answers].max(initial=0)),
         )
 
 

@@ -13,7 +13,14 @@ from numba import njit
 from seawall.decision.kernels import LONG_AGO, wanted_of
 from seawall.ledger import kernels as ledger
 from seawall.node import busy_venue_kernels as exchanges
-from seawall.node.busy_venue_kernels import BUY, LEDGER, NARROW, SELL, SMALL, STRATEGY
+from seawall.node.busy_venue_kernels import (
+    BUY,
+    LEDGER,
+    NARROW,
+    SELL,
+    SMALL,
+    STRATEGY,
+)
 from seawall.node.quiet_kernels import mark, regular
 from seawall.risk import kernels as gauges
 from seawall.risk.limit_kernels import NO_CAP, capped
@@ -30,12 +37,12 @@ EVENT = np.dtype(
         ("sequence", "<i8"),  # of the venue's report
         ("side", "<i8"),
         ("price", "<i8"),
-        ("size", "<i8"),  # lots; of APPROVED the position
+        ("size", "<i8"),  # lots; of APPROVED the position, of WANTED the place of its words
         ("filled", "<i8"),
         ("fee", "<i8"),
         ("venue_ts", "<i8"),
         ("decided", "<i8"),  # ns UTC of the intent behind an order
-        ("flag", "<i8"),  # reduce-only; of FILL 1 where it was the last one
+        ("flag", "<i8"),  # reduce-only; of FILL 1 where it was the last one, of WANTED of a Close
         ("cap", "<i8"),
         ("tape", "<i8"),
         ("row", "<i8"),  # of the opinions
@@ -105,7 +112,7 @@ class Side(NamedTuple):
     course: np.ndarray  # (1,) COURSE
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def note(side: Any, what: int, ts: int, instrument: int) -> Any:
     """One event more."""
     course = side.course[0]
@@ -121,7 +128,7 @@ def note(side: Any, what: int, ts: int, instrument: int) -> Any:
 # --- what the venue said ---
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def audible(exchange: Any, now: int) -> int:
     """How many reports have reached the node."""
     stand = exchange.stand[0]
@@ -131,7 +138,7 @@ def audible(exchange: Any, now: int) -> int:
     return int(last - stand["heard"])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def listen(exchange: Any, side: Any, now: int, count: int) -> None:
     """`Executor.listen`: the next reports, into the books."""
     stand = exchange.stand[0]
@@ -161,7 +168,7 @@ def listen(exchange: Any, side: Any, now: int, count: int) -> None:
     stand["heard"] += count
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def book_fill(exchange: Any, side: Any, one: Any) -> None:
     """`Ledger.apply` of a fill."""
     instrument = one["instrument"]
@@ -186,7 +193,7 @@ def book_fill(exchange: Any, side: Any, one: Any) -> None:
     cash[term["settle"]] -= one["fee"]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def pack(exchange: Any, side: Any) -> None:
     """Cash and positions, as the account is valued by."""
     course, books = side.course[0], exchange.books
@@ -215,7 +222,7 @@ def pack(exchange: Any, side: Any) -> None:
 # --- what is wanted, and what of it risk allows ---
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def decide(
     strengths: Any,
     row: int,
@@ -249,7 +256,7 @@ def decide(
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def value_of(one: Any, scratch: Any) -> float:
     """`Prices.lot_value` of a TRADED."""
     price = scratch.asset_marks[one["quote"]]
@@ -258,7 +265,7 @@ def value_of(one: Any, scratch: Any) -> float:
     return float(one["lot"] * scratch.marks[one["instrument"]] * price)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def worst_of(exchange: Any, instrument: int) -> int:
     """`Holding.worst`: most lots, either way, that it can come to."""
     order, lots = exchange.orders[instrument], exchange.books[LEDGER, instrument]["position"]
@@ -268,14 +275,14 @@ def worst_of(exchange: Any, instrument: int) -> int:
     return int(max(abs(lots), lots + left if order["side"] == BUY else left - lots))
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def reach_of(exchange: Any, side: Any, instrument: int) -> int:
     """The same with what is approved and still to be ordered."""
     most, goal = worst_of(exchange, instrument), side.goals[instrument]
     return most if goal["expiry"] == 0 else max(most, int(abs(goal["position"])))
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) -> bool:
     """`risk.limits.approve` of `side.wants`, into `side.answers` and `side.caps`.
 
@@ -335,13 +342,13 @@ def approve(plan: Any, scratch: Any, exchange: Any, side: Any, equity: float) ->
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def reduces(position: int, held: int) -> bool:
     """Whether going from `held` lots to `position` neither grows nor turns."""
     return min(0, held) <= position <= max(0, held)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def commit(
     frame: Any,
     strengths: Any,
@@ -367,6 +374,7 @@ def commit(
         event = note(side, WANTED, now, instrument)
         event["exposure"], event["strength"] = wanted, strengths[row + group, 0]
         event["tape"], event["row"] = frame["tape"], row + group
+        event["flag"] = 1 if wanted == 0.0 else 0
     for at in range(len(plan.traded)):
         wanted = side.wants[at]
         if np.isnan(wanted):
@@ -391,7 +399,7 @@ def commit(
 # --- orders ---
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def drop(side: Any, at: int) -> None:
     """A goal is reached, or void."""
     course = side.course[0]
@@ -401,7 +409,7 @@ def drop(side: Any, at: int) -> None:
         side.aims[k] = side.aims[k + 1]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def work(frames: Any, first: int, plan: Any, exchange: Any, side: Any, now: int) -> None:
     """`Executor.work`: send what the goals call for."""
     course, at = side.course[0], 0
@@ -430,7 +438,7 @@ def work(frames: Any, first: int, plan: Any, exchange: Any, side: Any, now: int)
         send(exchange, side, instrument, wanted - position, reducing, frame, now)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def send(
     exchange: Any, side: Any, instrument: int, delta: int, reducing: bool, frame: Any, now: int
 ) -> None:
@@ -461,7 +469,7 @@ def send(
 # --- the boundaries ---
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def full(exchange: Any, count: int) -> bool:
     """Whether so many fills might open more lots than there is room for."""
     room = exchange.lots.shape[2] - count - 1
@@ -472,7 +480,7 @@ def full(exchange: Any, count: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def unanswered(exchange: Any, side: Any, now: int) -> bool:
     """Whether an order has waited too long."""
     for k in range(len(exchange.orders)):
@@ -482,7 +490,7 @@ def unanswered(exchange: Any, side: Any, now: int) -> bool:
     return False
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def priced(frames: Any, first: int, plan: Any) -> bool:
     """Whether every market that is traded has prices that an order can be sent to."""
     for at in range(len(plan.traded)):
@@ -494,7 +502,7 @@ def priced(frames: Any, first: int, plan: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def go(
     frames: Any,
     edges: Any,

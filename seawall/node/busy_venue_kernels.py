@@ -1,5 +1,8 @@
 """The simulated venue where nothing is out of the ordinary, compiled: an order arrives, takes what
 it finds, and what it got is reported. Anything else is left to `venues.simulated.matching`.
+
+Kernels with `_nrt=False` make no array and hand none out, so that none has to be counted: else
+every array of a tuple is counted up and down wherever one of them is read.
 """
 
 from typing import Any, NamedTuple
@@ -117,19 +120,19 @@ class Exchange(NamedTuple):
     stand: np.ndarray
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def part_of(amount: int, part: int, whole: int) -> int:
     """floor(amount x part / whole) without overflow; 0 <= part, 0 < whole < NARROW."""
     return amount // whole * part + amount % whole * part // whole
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fee_of(value: int, rate_ppm: int) -> int:
     """`core.money.fee` without overflow; value >= 0."""
     return value // PPM * rate_ppm - (-(value % PPM) * rate_ppm) // PPM
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def trade(book: Any, lots: Any, sign: int, size: int, value: int) -> int:
     """`ledger.Book.trade`: closes the oldest lots, opens with the rest; what it realised."""
     book["flow"] -= sign * value
@@ -166,7 +169,7 @@ def trade(book: Any, lots: Any, sign: int, size: int, value: int) -> int:
     return realised
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def advance(floor: Any, rows: Any, exchange: Any, until: int) -> bool:
     """Let the venue live to `until`, order by order; False before an arrival that is not plain."""
     stand = exchange.stand[0]
@@ -185,7 +188,7 @@ def advance(floor: Any, rows: Any, exchange: Any, until: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def arrive(floor: Any, exchange: Any, instrument: int, ts: int) -> bool:
     """An IOC limit order reaches the book; False where it may be rejected (nothing is done)."""
     order, stand = exchange.orders[instrument], exchange.stand[0]
@@ -223,7 +226,7 @@ def arrive(floor: Any, exchange: Any, instrument: int, ts: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def fill(
     exchange: Any, instrument: int, price: int, lots: int, filled: int, ts: int, due: int
 ) -> None:
@@ -244,7 +247,7 @@ def fill(
     report(exchange, instrument, TOLD, 0, 0, 0, filled, ts, due)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def report(
     exchange: Any,
     instrument: int,
@@ -275,7 +278,7 @@ def report(
     one["due"] = due
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def affordable(floor: Any, exchange: Any, instrument: int, levels: int) -> bool:
     """Whether `venues.simulated.funds` has no objection; also False where 64 bits may not do."""
     term, order = exchange.terms[instrument], exchange.orders[instrument]
@@ -296,7 +299,7 @@ def affordable(floor: Any, exchange: Any, instrument: int, levels: int) -> bool:
     return bool(needed <= exchange.cash[1, term["settle"]])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def within_margin(floor: Any, exchange: Any, instrument: int, levels: int) -> bool:
     """Whether a derivative's exposure, as large as the order makes it, can be carried."""
     order, stand = exchange.orders[instrument], exchange.stand[0]

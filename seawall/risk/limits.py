@@ -22,7 +22,7 @@ from seawall.core.intents import (
     Urgency,
     within,
 )
-from seawall.risk.limit_kernels import CAPS, LOTS_BOUND
+from seawall.risk.limit_kernels import LOTS_BOUND
 
 STRATEGY = "risk"  # the sub-ledger of what risk trades of its own
 NO_CAP = ""
@@ -151,14 +151,16 @@ def approve(
     return approved, refused
 
 
-def approved_as(intent: Target | Close, position: int, reduce_only: bool, cap: int) -> Approved:
+def approved_as(
+    intent: Target | Close, position: int, reduce_only: bool, capped_by: str
+) -> Approved:
     """What the compiled caps (`limit_kernels`) have approved of an intent."""
     return Approved(
         intent=intent,
         instrument=intent.instrument,
         position=position,
         reduce_only=reduce_only,
-        capped_by=CAPS[cap],
+        capped_by=capped_by,
     )
 
 

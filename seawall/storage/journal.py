@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import dialect
@@ -22,6 +22,7 @@ from seawall.storage.schema import (
     GENESIS,
     JOURNAL,
     SNAPSHOTS,
+    Packed,
     Row,
     Snapshot,
     chained,
@@ -336,7 +337,9 @@ class MemoryJournal:
     """The journal of a backtest or a simulation: in memory, written as one file at the end."""
 
     def __init__(self) -> None:
-        self._kept: list[Row] = []
+        self._kept: list[Row | None] = []  # None: see `take`
+        self._packed: list[tuple[Packed, list[bytes]]] = []
+        self._head = GENESIS
         self._sets: dict[int, list[Snapshot]] = {}
         self._closed = False
 
@@ -348,23 +351,46 @@ class MemoryJournal:
     @property
     def head(self) -> str:
         """The last row's hash, hexadecimal."""
-        return self._hash_of(self.rows).hex()
+        return self._head.hex()
 
     def append(self, records: Sequence[AnyRecord]) -> None:
         """Add records; StoreError where one cannot be encoded or the journal is closed."""
+        self._check_open()
+        rows = chained(records, self.rows, self._head)
+        if rows:
+            self._kept += rows
+            self._head = rows[-1].hash
+
+    def take(self, packed: Packed) -> None:
+        """Add the rows that follow the last one, as `append`; they are taken apart when needed."""
+        self._check_open()
+        if packed.seq != self.rows:
+            raise ValueError(f"rows that follow row {packed.seq} cannot follow row {self.rows}")
+        hashes = packed.hashes(self._head)
+        self._packed.append((packed, hashes))
+        self._kept += [None] * len(hashes)
+        self._head = hashes[-1] if hashes else self._head
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError("journal in memory: it is closed; make a new one")
-        self._kept += chained(records, self.rows, self._hash_of(self.rows))
+
+    def _all(self) -> list[Row]:
+        for packed, hashes in self._packed:
+            self._kept[packed.seq : packed.seq + len(hashes)] = packed.rows(hashes)
+        self._packed.clear()
+        return cast(list[Row], self._kept)
 
     def read(self, after: int = 0) -> Iterator[tuple[int, AnyRecord]]:
         """Rows after row `after`, each checked against the hash chain."""
-        rows = (self._kept[seq] for seq in range(after, self.rows))
+        kept = self._all()
+        rows = (kept[seq] for seq in range(after, self.rows))
         for row, record in unchained(rows, after, self._hash_of(after), "journal in memory"):
             yield row.seq, record
 
     def keep(self, states: Mapping[str, bytes]) -> None:
         """Keep the folds' states right after the last row; the newest three sets stay."""
-        seq, head = self.rows, self._hash_of(self.rows)
+        seq, head = self.rows, self._head
         self._sets[seq] = [sealed(seq, fold, head, state) for fold, state in states.items()]
         for old in list(self._sets)[:-SNAPSHOTS_KEPT]:
             del self._sets[old]
@@ -399,7 +425,7 @@ class MemoryJournal:
             database.create_tables(connection)
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             taken = [snapshot for seq in self._sets for snapshot in self._sets[seq]]
-            for statement, rows in ((_INSERT_ROW, self._kept), (_INSERT_SNAPSHOT, taken)):
+            for statement, rows in ((_INSERT_ROW, self._all()), (_INSERT_SNAPSHOT, taken)):
                 if rows:
                     connection.exec_driver_sql(statement, rows)
             connection.exec_driver_sql("COMMIT")
@@ -411,7 +437,7 @@ class MemoryJournal:
         self._closed = True
 
     def _hash_of(self, seq: int) -> bytes:
-        return self._kept[seq - 1].hash if seq else GENESIS
+        return self._all()[seq - 1].hash if seq else GENESIS
 
 
 def sealed(seq: int, fold: str, row_hash: bytes, state: bytes) -> Snapshot:

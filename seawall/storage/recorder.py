@@ -10,7 +10,8 @@ import msgspec
 
 from seawall.core.errors import InvariantError, SeawallError, StoreError
 from seawall.core.records import AnyRecord, Fold
-from seawall.storage.journal import SnapshotJournal
+from seawall.storage.journal import MemoryJournal, SnapshotJournal
+from seawall.storage.schema import Packed
 
 
 class Recorder:
@@ -94,13 +95,18 @@ class Recorder:
             self.snapshot()
 
     def carry(
-        self, records: Sequence[AnyRecord], moved: Sequence[Fold], move: Callable[[], None]
+        self,
+        journal: MemoryJournal,
+        packed: Packed,
+        moved: Sequence[Fold],
+        move: Callable[[], None],
     ) -> None:
-        """Keep records whose effect on some folds is known already: `move` brings it to them.
+        """Keep rows whose effect on some folds is known already: `move` brings it to them.
 
-        No snapshot may be due before the last of the records: see `left`.
+        No snapshot may be due before the last of the rows: see `left`.
 
         Args:
+            journal: this recorder's own.
             moved: these folds, and those that none of the records concerns.
 
         Raises:
@@ -109,12 +115,12 @@ class Recorder:
         """
         if self._failure is not None:
             raise self._failure
-        self.journal.append(list(records))
+        journal.take(packed)
         move()
         for fold in self._folds:
             if not any(fold is each for each in moved):
-                for record in records:
-                    fold.apply(record)
+                for at in range(len(packed.ends)):
+                    fold.apply(packed.record(at))
 
     def _apply(self, seq: int, record: AnyRecord) -> None:
         try:

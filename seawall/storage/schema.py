@@ -5,10 +5,12 @@ Nothing here is SQLite's own: the same tables serve in PostgreSQL.
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 
 from seawall.core import records
@@ -75,6 +77,7 @@ class Snapshot(NamedTuple):
 
 
 _LINK = Struct("<QI")
+LINK = _LINK.size  # bytes of a row's seq and schema
 
 
 def link(previous: bytes, seq: int, schema: int, body: bytes) -> bytes:
@@ -110,6 +113,49 @@ def chained(new: Sequence[AnyRecord], seq: int, head: bytes) -> list[Row]:
         head = sha256(head + pack(seq, schema) + body).digest()  # as `link`, without its call
         rows.append(Row(seq, record.ts, str(kind), schema, body, head))
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows that were encoded all at once.
+
+    Attributes:
+        seq: of the row before the first. data: end to end what each row's hash is made of, but for
+            the hash before it: seq, schema and body, see `link`.
+        ends: where each ends in `data`. ts: of each. kinds: of each, a place in `names`.
+    """
+
+    seq: int
+    data: bytes
+    ends: NDArray[Any]
+    ts: NDArray[Any]
+    kinds: NDArray[Any]
+    names: Sequence[str]
+
+    def body(self, at: int) -> bytes:
+        """Of the row at this place."""
+        return self.data[(self.ends[at - 1] if at else 0) + LINK : self.ends[at]]
+
+    def record(self, at: int) -> AnyRecord:
+        """Of the row at this place."""
+        return records.decode(self.body(at))
+
+    def hashes(self, head: bytes) -> list[bytes]:
+        """Every row's hash. head: of the row before the first."""
+        found, data, begin, sha256 = [], self.data, 0, hashlib.sha256
+        for end in self.ends.tolist():
+            head = sha256(head + data[begin:end]).digest()
+            found.append(head)
+            begin = end
+        return found
+
+    def rows(self, hashes: Sequence[bytes]) -> list[Row]:
+        """All rows. hashes: of each."""
+        ts, kinds, schema = self.ts.tolist(), self.kinds.tolist(), records.SCHEMA
+        return [
+            Row(self.seq + at + 1, ts[at], self.names[kinds[at]], schema, self.body(at), row_hash)
+            for at, row_hash in enumerate(hashes)
+        ]
 
 
 def unchained(

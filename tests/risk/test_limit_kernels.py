@@ -48,4 +48,4 @@ def test_the_same_as_one_by_one(
         assert cap == NO_CAP or CAPS[cap] in refused[0].reason
         return
     signed = most if exposure > 0.0 else -most
-    assert approved == [approved_as(intent, signed, approved[0].reduce_only, cap)]
+    assert approved == [approved_as(intent, signed, approved[0].reduce_only, CAPS[cap])]

@@ -7,6 +7,9 @@ what they find and are done.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from seawall.core.events import Side
 from seawall.core.orders import Order, Report
 from seawall.venues.simulated.accounts import Position
@@ -23,19 +26,21 @@ class Batch(NamedTuple):
         due: of each report, ns UTC at the node. moves: the sequences of the fills. tell: parts of
             the reports, how many they are and what puts them into words. said: ns UTC of the last.
         ended: orders that are done, and the sequence of their last report.
-        fills: place of the instrument, time and value of each.
+        traded, at, values: of each fill its instrument's place, time (ns UTC) and value.
         flying: orders that have not arrived, with when they were sent and when they will.
         balances: asset -> smallest units. positions: instrument -> [lots, cost] of the open lots,
             oldest first, lots signed.
         now, last_arrival: ns UTC.
     """
 
-    due: Sequence[int]
-    moves: Sequence[int]
+    due: NDArray[np.int64]
+    moves: NDArray[np.int64]
     tell: Sequence[tuple[int, Callable[[], list[Report]]]]
     said: int
     ended: Mapping[str, int]
-    fills: Sequence[tuple[int, int, int]]
+    traded: NDArray[np.int64]
+    at: NDArray[np.int64]
+    values: NDArray[np.int64]
     flying: Sequence[tuple[Order, int, int]]
     balances: Mapping[str, int]
     positions: Mapping[str, list[tuple[int, int]]]
@@ -71,14 +76,14 @@ def take_back(engine: Engine, batch: Batch) -> None:
     engine.postpone(batch.due, batch.moves, batch.tell, batch.ended)
     for client_id in [each for each in matching.live if each in batch.ended]:
         del matching.live[client_id], matching.orders[client_id]
-    traded: dict[tuple[int, int], int] = {}
-    for index, ts, value in batch.fills:
-        day = ts // DAY
-        traded[index, day] = traded.get((index, day), 0) + value
-        matching.changed[index] = ts
-    for (index, day), value in traded.items():
-        asset = engine.catalog.instruments[index].settle_asset
-        matching.turnover.add(asset, day * DAY, value)
+    instruments = engine.catalog.instruments
+    keys = batch.at // DAY * len(instruments) + batch.traded
+    for key in np.unique(keys).tolist():
+        day, index = divmod(key, len(instruments))
+        fills = keys == key
+        value = sum(batch.values[fills].tolist())
+        matching.turnover.add(instruments[index].settle_asset, day * DAY, value)
+        matching.changed[index] = int(batch.at[fills][-1])
     matching.accounts.balances.update(batch.balances)
     for name, lots in batch.positions.items():
         matching.accounts.positions[name] = _position(lots)

@@ -96,8 +96,8 @@ class Engine:
 
     def postpone(
         self,
-        due: Sequence[int],
-        moves: Sequence[int],
+        due: NDArray[np.int64],
+        moves: NDArray[np.int64],
         tell: Sequence[tuple[int, Callable[[], list[Report]]]],
         ended: Mapping[str, int],
     ) -> None:

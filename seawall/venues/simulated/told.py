@@ -11,6 +11,8 @@ from itertools import islice
 from typing import cast
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from seawall.core.orders import Fill, Funding, Movement, OrderReport, Report
 from seawall.venues.simulated.log import Log, Reported
@@ -70,8 +72,8 @@ class Told:
 
     def postpone(
         self,
-        due: Sequence[int],
-        moves: Sequence[int],
+        due: NDArray[np.int64],
+        moves: NDArray[np.int64],
         tell: Sequence[tuple[int, Callable[[], list[Report]]]],
     ) -> None:
         """Reports that are put into words when somebody asks for one of them; there is no log.
@@ -84,8 +86,8 @@ class Told:
             first = len(self._recent)
             self._postponed.append((first, first + count, words))
             self._recent.extend([None] * count)
-        self.due.extend(due)
-        self._movements.extend(moves)
+        self.due.frombytes(due.tobytes())
+        self._movements.frombytes(moves.tobytes())
 
     def _from(self, begin: int, end: int) -> list[Report]:
         """A part of the recent reports."""
