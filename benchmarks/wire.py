@@ -37,7 +37,7 @@ from seawall.core.settings import (
 )
 from seawall.ingestion.simulated import SimulatedMarket
 from seawall.ingestion.tape import TapeWriter
-from seawall.node import assembly
+from seawall.node import assembly, division
 from seawall.node.exchange import venue_shape
 from seawall.node.node import Node
 from seawall.storage.journal import Durability, JournalReader, SqliteJournal
@@ -296,7 +296,7 @@ def _node(
             shape = venue_shape(settings, catalog, balances)
             opened.append(Watched(address, catalog, shape, clock, after))
         else:
-            opened.append(assembly.venue_of(settings, catalog, balances, clock, log, after))
+            opened.append(division.venue_of(settings, catalog, balances, clock, log, after))
         return opened[0]
 
     node = assembly.build(
