@@ -103,8 +103,9 @@ class _Splitting(World):
                 if self._writes is not None:
                     os._exit(1)  # never go on as a second parent
                 raise
+            self.scheduler.at_step = None
+            self.found.steps = self.scheduler.steps
             self._tell(self._projection())
-        self.found.steps = self.scheduler.steps
         self.found.orders = len(self.checks.shadow.orders)
         self.found.fills = self.checks.shadow.movements
         return self.found

@@ -42,8 +42,10 @@ class Market:
         self.at = max(self.at, self._past(self.time))
 
     def before(self, length: int) -> Raw:
-        """The rows of the last `length` ns."""
-        return Raw(self.rows[self._past(self.time - length) : self.at])
+        """The rows of the last `length` ns, whole messages: a past never begins within one."""
+        rows = self.rows[self._past(self.time - length) : self.at]
+        begins = np.flatnonzero(rows["flags"] & EventFlag.BEGIN)
+        return Raw(rows[begins[0] :] if len(begins) else rows[:0])
 
     def more(self) -> Raw:
         """The next rows, whole messages, possibly none."""
