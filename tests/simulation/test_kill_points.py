@@ -2,6 +2,7 @@
 
 import pytest
 
+from seawall.simulation.campaign import lived
 from seawall.simulation.kill_points import kill_points
 from seawall.simulation.scene import scene_of
 from tests.simulation.canaries import never_follows_up
@@ -17,7 +18,10 @@ def test_some_of_the_steps(seed, every, first):
 
 
 def test_a_node_that_never_asks_is_found():
-    journaled, never = 68, 100_000  # the call at which the first order is journaled and not sent
+    lines: list[str] = []
+    lived(1, [], trace=lines.append)
+    placed = next(line for line in lines if "venue.place simulated-1-1" in line)
+    journaled, never = int(placed.split()[0]), 100_000  # there the order has not left yet
     assert not kill_points(scene_of(1), never, journaled).failed
     found = kill_points(scene_of(1), never, journaled, never_follows_up)
     assert found.calls == {"venue.place": 1}
