@@ -83,7 +83,7 @@ $(BIN)/uv:
 .venv/kernels: $(KERNELS) .venv/project
 	@echo "Compiling the kernels ..." >&2
 	@find seawall -name '*.nb[ci]' -exec rm -f {} +
-	@$(BIN)/seawall doctor --compile
+	@$(BIN)/seawall doctor --compile --trading-only
 	@touch $@
 
 .PHONY: page

@@ -25,7 +25,7 @@ BAR = "1s"  # so that a short tape has enough of them
 RESEARCH = "from seawall.node.rehearsal import research; research()"
 
 
-def compile_kernels(say: Callable[[str], None]) -> None:
+def compile_kernels(say: Callable[[str], None], trading_only: bool = False) -> None:
     """Run through everything that is compiled, so that it is on disk; on two processors at once.
 
     What both halves call is compiled before they part: where two processes add to the index of the
@@ -36,6 +36,9 @@ def compile_kernels(say: Callable[[str], None]) -> None:
     """
     say("compiling the kernels (once; a minute or two)")
     paper()
+    if trading_only:
+        backtests()
+        return
     beside = subprocess.Popen([sys.executable, "-c", RESEARCH])
     try:
         backtests()

@@ -543,11 +543,12 @@ def test_doctor_fails_with_one_and_says_what_to_do(command: Said) -> None:
 
 
 def test_doctor_compiles_kernels(command: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compile_kernels(say: Callable[[str], None]) -> None:
-        say("compiled 3 kernels")
+    def compile_kernels(say: Callable[[str], None], trading_only: bool) -> None:
+        say(f"compiled {1 if trading_only else 3} kernels")
 
     monkeypatch.setattr("seawall.node.rehearsal.compile_kernels", compile_kernels)
     assert "compiled 3 kernels\n" in command("doctor", "--compile")[1]
+    assert "compiled 1 kernels\n" in command("doctor", "--compile", "--trading-only")[1]
 
 
 def test_each_check_can_fail(tmp_path: Path) -> None:
@@ -592,3 +593,7 @@ def test_kernels_are_compiled_when_their_cache_is_newer(tmp_path: Path) -> None:
     assert doctor.kernels(tmp_path).state == "warn"
     os.utime(index)
     assert doctor.kernels(tmp_path).found == "1 files compiled"
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "kernels.py").write_text("@njit(cache=True)\ndef f(): ...\n")
+    assert doctor.kernels(tmp_path).state == "ok"
+    assert "research at their first use" in doctor.kernels(tmp_path).found
