@@ -1,8 +1,9 @@
 """Many seeds over one or more processes, what they came to in all, and how to see one again."""
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import msgspec
@@ -13,6 +14,8 @@ from seawall.simulation.shrinking import shrunk
 from seawall.simulation.world import Outcome, Plant, World
 
 TWICE = 20  # every so many seeds one is run twice, and must give the same journal
+AT_ONCE = 8  # seeds that a process is handed
+LIVES = 16  # times that a process is handed seeds before another takes its place: memory stays flat
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -88,9 +91,11 @@ def outcomes(seeds: Sequence[int], faults: str, jobs: int) -> Iterator[Outcome]:
         for seed in seeds:
             yield checked(seed, faults)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("forkserver")) as pool:
-        try:
-            yield from pool.map(checked, seeds, [faults] * len(seeds), chunksize=8)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    context = get_context("forkserver")
+    with context.Pool(jobs, _uninterrupted, maxtasksperchild=LIVES) as pool:
+        yield from pool.imap(partial(checked, faults=faults), seeds, chunksize=AT_ONCE)
+
+
+def _uninterrupted() -> None:
+    """Ctrl-C is for the process that hands out the seeds; it ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
