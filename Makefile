@@ -24,7 +24,7 @@ run: setup
 
 setup: .venv/runtime .venv/project page .venv/kernels
 
-setup-test: .venv/runtime .venv/test setup
+setup-test: .venv/runtime .venv/test setup .venv/research
 
 test: setup-test
 	@scripts/test $(ARGS)
@@ -84,6 +84,11 @@ $(BIN)/uv:
 	@echo "Compiling the kernels ..." >&2
 	@find seawall -name '*.nb[ci]' -exec rm -f {} +
 	@$(BIN)/seawall doctor --compile --trading-only
+	@touch $@
+
+# Those of the laboratory too, so that no two tests compile the same kernel at once.
+.venv/research: .venv/kernels
+	@$(BIN)/seawall doctor --compile
 	@touch $@
 
 .PHONY: page
