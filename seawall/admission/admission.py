@@ -69,6 +69,7 @@ class Admission:
         signing = np.array([bool(source.signature) for source in catalog.sources], bool)
         per_source["marks"] = np.where(signing, kernels.IS_SIGNED, 0)
         per_book = np.zeros(books, kernels.BOOK)
+        per_book["reason"] = kernels.GAP
         for field in ("depth", "trade", "quote", "bar"):
             per_book[field] = -1
         self.catalog = catalog

@@ -48,7 +48,7 @@ SOURCE = np.dtype(
 
 BOOK = np.dtype(
     [
-        ("reason", "<i8"),  # of the message under way
+        ("reason", "<i8"),  # of the message under way; GAP between two
         ("synced", "<i8"),  # a snapshot has come and no message is missing since
         ("in_snapshot", "<i8"),
         ("depth", "<i8"),  # last sequence, by kind
@@ -328,6 +328,9 @@ def check(limits, verdict, source, book, row):
         book["reason"] = reason
     if row["flags"] & END:
         book["in_snapshot"] = 0
+        book["reason"] = (
+            GAP  # what comes now without a beginning is of no message that was looked at
+        )
     if reason == ADMITTED:
         source["admitted"] += 1
     elif (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:

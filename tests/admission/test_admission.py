@@ -92,6 +92,18 @@ def test_a_banned_source_is_refused_from_the_verdict_on() -> None:
     assert reasons_of(one, trade(at(2), 3, BUY, 100, 1)) == [Reason.ADMITTED]
 
 
+@pytest.mark.parametrize("rows", [trade(at(5), 9, SELL, 98, 1), depth(at(5), 102, (BUY, 99, 1))])
+def test_the_tail_of_a_message_whose_beginning_was_never_seen_is_refused(rows: Rows) -> None:
+    """What is decided at a first row was never decided for it: not even whether it is banned."""
+    tail = rows.copy()
+    tail["flags"] &= ~np.uint8(EventFlag.BEGIN)
+    assert reasons_of(admission(), tail) == [Reason.GAP]
+    known = admission()
+    assert reasons_of(known, BOOK, depth(at(1), 101, (BUY, 99, 0))) == [Reason.ADMITTED] * 2
+    known.state.verdict["banned"] = True
+    assert reasons_of(known, tail, tail) == [Reason.GAP] * 2
+
+
 def test_a_source_below_the_least_trust_is_refused() -> None:
     one = admission(trust_minimum=0.3)
     one.state.verdict["trust"] = 0.3
