@@ -159,6 +159,8 @@ class Shadow:
                     other.forgone = life.filled - other.order.carried
             if not life.left:
                 self._move(life, OrderState.FILLED)
+            elif life.state not in (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE):
+                self._move(life, OrderState.PARTIALLY_FILLED)
 
     def _net(self, name: str, sign: int, size: int, price: int) -> int:
         """Ticks x lots earned by the lots that a trade closes, first in first out."""
