@@ -506,11 +506,11 @@ class Node:
         self.status = "stopping"
         now = self.ports.now.now()
         if self.first_ts:
+            for seen in self.perception.flush():  # the last boundary is traded before the stop
+                self._through(seen, Raw(empty(0)), 0)
             self.recorder.record(
                 RunStopping(ts=now, reason=self._stop_reason, flatten=self._flatten)
             )
-            for seen in self.perception.flush():
-                self._through(seen, Raw(empty(0)), 0)
             if self._unseen is not None:
                 self.action.look(self._unseen)
             self.action.accounts.abandon()
