@@ -2,6 +2,8 @@
 
 The venue is heard and compared with all the same; nothing new is risked. Beats lie on a grid of the
 tape's time behind the last boundary, so that they are the same however the tape is cut into blocks.
+Where not even a tick was written for minutes nobody was there (the machine slept): of the beats of
+such an absence the last alone is due, or a venue would be asked thousands of times at once.
 """
 
 from collections.abc import Iterator
@@ -30,6 +32,13 @@ class Heartbeat:
         self._period = -(-SECOND // cadence_ns) * cadence_ns
         self._last = 0  # ns UTC of the last boundary or beat
         self._compared = 0  # ns UTC since when no comparison was asked for by a beat
+        self._absence = max(MINUTE, 2 * cadence_ns)  # ns between two rows of the tape
+        self._before = 0  # ns UTC of the row before those that are looked at
+        self._times = np.zeros(0, np.int64)  # theirs
+
+    def look(self, times: NDArray[np.int64], before: int) -> None:
+        """Rows that are about to be taken in, ns UTC; `before`: the last one before them."""
+        self._times, self._before = times, before
 
     def acted(self, now: int) -> None:
         """A boundary was acted at, or found to need nothing; or the run begins, at any time."""
@@ -49,9 +58,20 @@ class Heartbeat:
 
         Where nothing is under way only the comparisons of each minute are left.
         """
-        while self._last + self._span() <= until:
-            self._last += self._span()
-            yield self._last
+        while (beat := self._next()) <= until:
+            self._last = beat
+            yield beat
+
+    def _next(self) -> int:
+        """The next beat; the last one of an absence that it falls into."""
+        span = self._span()
+        beat = self._last + span
+        at = int(np.searchsorted(self._times, beat))
+        if at == len(self._times):
+            return beat
+        since, back = int(self._times[at - 1]) if at else self._before, int(self._times[at])
+        away = since < beat and 0 < since <= back - self._absence
+        return beat + (back - beat) // span * span if away else beat
 
     def _span(self) -> int:
         waits = self._action.accounts.waiting or self._action.compare_due

@@ -209,6 +209,7 @@ class Node:
         if self.naive is not None:
             self.naive.observe(rows)
         at, genuine = 0, self._genuine(rows)
+        self._heart.look(rows["recv_ts"], self.perception.last_ts)
         for seen in self.perception.spans(rows):
             self._journal_gates()
             if len(seen.frames):

@@ -89,6 +89,29 @@ def test_a_venue_that_was_lost_is_found_again_without_a_frame():
     assert said[-1] == f"not trading: {SILENT}"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_after_an_absence_the_venue_is_asked_once_and_not_for_each_second_of_it(at_once):
+    """A machine that slept for hours would be shut out by its exchange."""
+    catalog, rows = tape(60)
+    rows = Raw(rows.copy())
+    rows["recv_ts"][rows["recv_ts"] >= START + 30 * SECOND] += 8 * 60 * MINUTE
+    node = node_on(catalog, rows, SLOW)
+    venue: Any = node.ports.venue
+    orders, asked = venue.orders, [0]
+
+    def counted(*given: Any) -> Any:
+        asked[0] += 1
+        return orders(*given)
+
+    venue.orders = counted
+    for block in [rows] if at_once else np.array_split(rows, 200):
+        node.take(Raw(block))
+    assert 0 < asked[0] < 100
+    whole = node_on(catalog, rows, SLOW)
+    whole.take(rows)
+    assert node.recorder.journal.head == whole.recorder.journal.head
+
+
 def test_the_grid():
     node = node_on(*tape(3))
     heart = Heartbeat(node.action, 200_000_000)
