@@ -328,9 +328,7 @@ def check(limits, verdict, source, book, row):
         book["reason"] = reason
     if row["flags"] & END:
         book["in_snapshot"] = 0
-        book["reason"] = (
-            GAP  # what comes now without a beginning is of no message that was looked at
-        )
+        book["reason"] = GAP  # a row without a beginning is of no message that was looked at
     if reason == ADMITTED:
         source["admitted"] += 1
     elif (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:

@@ -80,13 +80,13 @@ def perceive(
         within = reason == 0 and row["kind"] == DEPTH and not row["flags"] & END
         if within and tickets[at]["in_snapshot"] == 0 and books[at]["whole"] == 1:
             first = i
-            i = go_on(verdicts[at], source, ladders[at], books[at], rows, first)
+            i = go_on(verdicts[at], source, tickets[at], ladders[at], books[at], rows, first)
             clock["tape"] += i - first
     return len(rows), count
 
 
 @njit(cache=True)
-def go_on(verdict, source, ladder, book, rows, start):
+def go_on(verdict, source, ticket, ladder, book, rows, start):
     """The rows of a depth message behind an admitted one, as far as nothing is wrong with them.
 
     What they have in common with the row before them has been checked there; this does what
@@ -116,6 +116,7 @@ def go_on(verdict, source, ladder, book, rows, start):
         depth.put(ladder, side, price, size)
         i += 1
         if row["flags"] & END:
+            ticket["reason"] = admission.GAP
             book["delay"] = source["extra"] * 1e-9
             market.end_depth(ladder, book, row)
             break
