@@ -4,7 +4,7 @@ Goals (`goals`) say what leaves; the desk (`desk`) sends it and takes in what th
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from seawall.core.instruments import Catalog
 from seawall.core.intents import Approved, Basket, Quotes
@@ -126,8 +126,8 @@ class Executor(Desk):
         """Positions whose stop the venue does not hold, and why."""
         return self._protecting.watched
 
-    def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
-        """Send what is called for. `blocked`: only what reduces a position may go.
+    def work(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
+        """Send what is called for. `blocked`: instruments in which a position may only be reduced.
 
         Nothing goes to a venue that does not answer, or before the books agree with it again.
         """

@@ -5,7 +5,7 @@ want opposite things, lots change hands between their sub-ledgers and no order l
 own orders never trade with each other. docs/decisions/0012-netting.md says why.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from seawall.core.events import Side
@@ -105,8 +105,9 @@ class Goals:
         """Nothing is wanted any more."""
         self.standing.pop((instrument, owner), None)
 
-    def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
-        """Send what the goals call for. `blocked`: only what reduces a position may go."""
+    def work(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
+        """Send what the goals call for. `blocked`: instruments in which a position may only be
+        reduced."""
         desk = self._desk
         for key, goal in list(self.standing.items()):
             if now >= goal.intent.expiry and not isinstance(goal.intent, Close):
@@ -128,7 +129,7 @@ class Goals:
             if delta == 0:
                 del self.standing[key]
             elif touch is not None and not desk.waits(errand, now):
-                delta = self._free(goal.instrument, delta, now, blocked)
+                delta = self._free(goal.instrument, delta, now, goal.instrument in blocked)
                 due = self._pace(goal, delta, touch, now) if delta else Due(0)
                 if due.lots:
                     desk.send(self._order(key, goal, due, touch), now)
@@ -155,14 +156,14 @@ class Goals:
         order = entry.order
         return order.purpose in TOWARD and self._strategies.owner(order.strategy) == owner
 
-    def _delta(self, key: Key, goal: Approved, blocked: bool) -> int:
+    def _delta(self, key: Key, goal: Approved, blocked: Container[str]) -> int:
         """Lots still to trade; 0 where the goal is reached or would add what nobody allows."""
         position, wanted = self._strategies.position(*key), self.wanted(goal)
-        if (blocked or goal.reduce_only) and not reduces(wanted, position):
+        if (goal.reduce_only or goal.instrument in blocked) and not reduces(wanted, position):
             return 0
         return wanted - position
 
-    def _withdraw(self, now: int, blocked: bool) -> None:
+    def _withdraw(self, now: int, blocked: Container[str]) -> None:
         """Cancel resting orders that lead away from their goal, or to risk that nobody allows, or
         that have no time to rest any more."""
         for entry in list(self._desk.orders.open.values()):
@@ -173,10 +174,11 @@ class Goals:
             goal = self.standing.get((order.instrument, owner))
             position = self._strategies.position(order.instrument, owner)
             change = order.side.sign * entry.remaining
+            barred = order.instrument in blocked
             wrong = False
-            if goal is None or goal.reduce_only or blocked:
+            if goal is None or goal.reduce_only or barred:
                 wrong = not reduces(position + change, position)
-            if blocked and owner:
+            if barred and owner:
                 account = self._strategies.position(order.instrument)
                 wrong = wrong or not reduces(account + change, account)
             if goal is not None:
@@ -186,7 +188,12 @@ class Goals:
                 self._desk.cancel(entry, now)
 
     def _reprice(
-        self, key: Key, goal: Approved, touch: Touch | None, now: int, blocked: bool
+        self,
+        key: Key,
+        goal: Approved,
+        touch: Touch | None,
+        now: int,
+        blocked: Container[str],
     ) -> None:
         """Let a passive order that rests follow the touch, and what its goal lacks."""
         if touch is None or goal.intent.urgency is not Urgency.PASSIVE:
@@ -262,7 +269,7 @@ class Goals:
             delta = side.sign * min(abs(delta), most)
         return delta
 
-    def _net(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
+    def _net(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
         """Where one strategy wants to buy what another wants to sell, book it between the two.
 
         First come, first served on both sides, in the order in which the goals were set.

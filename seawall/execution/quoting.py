@@ -4,7 +4,7 @@ What is right stays where it stands in the queue; what is not is amended; only w
 cancelled or placed anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from seawall.core.events import Side
@@ -53,10 +53,10 @@ class Quoting:
             held - sum(level.size for level in quotes.asks),
         )
 
-    def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
+    def work(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
         """Bring what stands at the venue in line with the ladders."""
         for key, ladder in list(self.standing.items()):
-            if blocked or now >= ladder.quotes.expiry:
+            if key[0] in blocked or now >= ladder.quotes.expiry:
                 del self.standing[key]
         self._withdraw(now)
         for key, ladder in self.standing.items():

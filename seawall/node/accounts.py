@@ -4,7 +4,7 @@ What is wrong with one of several halts that one alone: it may still reduce what
 others go on. One alone has no name, and what is wrong with it is wrong with the node.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -264,7 +264,7 @@ class Accounts:
             return self._books.accounts_of(approval.intent) == {desk.name}
         return self._books.account_of(approval.instrument) == desk.name
 
-    def work(self, touches: Mapping[str, Touch], now: int, blocked: bool) -> None:
+    def work(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
         """See Executor. An account that is halted may reduce what it holds."""
         if not self.several:
             self.desks[0].executor.work(touches, now, blocked)
@@ -274,7 +274,8 @@ class Accounts:
         def one(desk: AccountDesk) -> None:
             account_of = self._books.account_of
             own = {name: touch for name, touch in touches.items() if account_of(name) == desk.name}
-            desk.executor.work(own, now, blocked or desk.name in halted)
+            every = self._books.ledger.accounts
+            desk.executor.work(own, now, every if desk.name in halted else blocked)
 
         self._each(one, now)
 

@@ -5,7 +5,7 @@ be rebuilt from the journal, but for opinions and goals, which are formed anew.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ class Action:
         self.accounts.aim(approved)
         if self.books.parents.open:
             self.accounts.heard(self.prices.volumes(now))
-        self.accounts.work(self.prices.touches, now, bool(blocks))
+        self.accounts.work(self.prices.touches, now, self._blocked(blocks))
 
     @property
     def executor(self) -> Executor:
@@ -220,6 +220,20 @@ class Action:
         # freezes of one asset: see holdings
         return [r for r in reasons if r] + self.books.breakers.blocking("")
 
+    def _frozen(self) -> dict[str, str]:
+        """Consensus groups in which a breaker lets nothing grow, and why."""
+        breakers = self.books.breakers
+        if not breakers.restrains(BreakerAction.FREEZE):
+            return {}
+        groups = sorted({i.consensus_group for i in self.prices.catalog.instruments})
+        reasons = {group: breakers.blocking(group) for group in groups}
+        return {group: why[0] for group, why in reasons.items() if why}
+
+    def _blocked(self, blocks: list[str]) -> Container[str]:
+        """The instruments in which nothing may grow, whatever was approved before."""
+        instruments, frozen = self.prices.catalog.by_name, self._frozen()
+        return {n for n, one in instruments.items() if blocks or one.consensus_group in frozen}
+
     def _check_breakers(self, now: int) -> None:
         leverage = self.portfolio.leverage if self.portfolio else math.nan
         measures = self.gauges.read(
@@ -244,11 +258,7 @@ class Action:
             for entry in self.books.orders.open.values()
             if entry.state is OrderState.UNKNOWN
         }
-        frozen = {}
-        if self.books.breakers.acts(BreakerAction.FREEZE):
-            groups = {i.consensus_group for i in self.prices.catalog.instruments}
-            frozen = {group: self.books.breakers.blocking(group) for group in sorted(groups)}
-        found, goals = {}, self.accounts.goals
+        frozen, found, goals = self._frozen(), {}, self.accounts.goals
         for name, instrument in self.prices.catalog.by_name.items():
             lots = self.books.ledger.position(name)
             buys, sells = self.books.orders.worst(name)
@@ -264,8 +274,8 @@ class Action:
             elif not reason and not share.ledger.deposits.get(instrument.settle_asset):
                 # coins bought on a spot market are a position, not collateral for another one
                 reason = f"no {instrument.settle_asset} deposited to settle in"
-            elif not reason and frozen.get(instrument.consensus_group):
-                reason = frozen[instrument.consensus_group][0]
+            elif not reason:
+                reason = frozen.get(instrument.consensus_group, "")
             found[name] = Holding(
                 asset=instrument.consensus_group,
                 lots=lots,

@@ -153,7 +153,7 @@ class Busy:
             self._action.books.breakers,
         )
         strategy = action.orchestrator.strategy
-        freezes = breakers.acts(BreakerAction.FREEZE) or breakers.acts(BreakerAction.REDUCE)
+        freezes = breakers.restrains(BreakerAction.FREEZE) or breakers.acts(BreakerAction.REDUCE)
         if (
             action.accounts.several
             or not executor.plain

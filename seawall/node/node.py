@@ -545,7 +545,7 @@ class Node:
             accounts.listen(now)
             accounts.reconcile_behind(now)
             accounts.cancel_risk(now)  # also what was still on its way before
-            accounts.work(self.action.prices.touches, now, True)
+            accounts.work(self.action.prices.touches, now, self.perception.catalog.by_name)
             if accounts.settled:
                 break
             rows = self.ports.feed.read(WAIT_S)

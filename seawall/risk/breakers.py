@@ -422,6 +422,10 @@ class Breakers:
             if asset is None or latch.key == asset or self._action(latch) is not Action.FREEZE
         ]
 
+    def restrains(self, action: Action) -> bool:
+        """Whether a breaker with this action is OPEN or on probation."""
+        return any(self._action(latch) is action for latch in self.latches.values())
+
     def acts(self, action: Action) -> bool:
         """Whether a breaker with this action is OPEN."""
         return any(

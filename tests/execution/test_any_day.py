@@ -18,7 +18,7 @@ from tests.execution.scripted_venue import (
     SPOT,
     Faults,
 )
-from tests.execution.trading import FAULTS, ONE_FAULT, S, Trading, now_and_then
+from tests.execution.trading import BLOCKED, FAULTS, ONE_FAULT, S, Trading, now_and_then
 
 INSTRUMENTS = [PERP.name, OTHER.name, SPOT.name]
 WISHES = st.tuples(
@@ -32,7 +32,7 @@ WISHES = st.tuples(
 
 MOMENTS = st.tuples(
     now_and_then(st.one_of(st.just(Faults()), st.sampled_from(ONE_FAULT), FAULTS)),
-    now_and_then(st.booleans()),  # blocked
+    now_and_then(st.sampled_from(BLOCKED)),  # blocked
     now_and_then(st.tuples(st.sampled_from([0, 1, 4, 100]), st.integers(9_900, 10_100))),
     st.one_of(st.none(), WISHES),
     now_and_then(st.tuples(st.integers(0, 9), st.integers(1, 9), st.booleans())),
@@ -65,7 +65,7 @@ class AnyDay:
         assert type(order.size) is int
         assert order.size > 0
         wanted = trading.executor.goals[name, ACCOUNT]
-        if trading.blocked or wanted.reduce_only or order.reduce_only:
+        if name in trading.blocked or wanted.reduce_only or order.reduce_only:
             assert abs(after) < abs(held)
             assert after * held >= 0
         if CATALOG.by_name[name].kind is Kind.SPOT:

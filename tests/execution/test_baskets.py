@@ -16,7 +16,7 @@ from seawall.execution.baskets import common
 from seawall.risk.limits import Holding, Limits, approve
 from seawall.storage import Recorder
 from tests.execution.scripted_venue import CATALOG, OTHER, PERP, Faults
-from tests.execution.trading import FAULTS, ONE_FAULT, Trading, goal, now_and_then
+from tests.execution.trading import EVERYTHING, FAULTS, ONE_FAULT, Trading, goal, now_and_then
 
 LIFE = 10  # seconds
 
@@ -124,7 +124,7 @@ def test_who_stops_leaves_it(pairs):
     pairs.trade(5, -3)
     pairs.steps(2)
     pairs.executor.abandon()
-    pairs.blocked = True
+    pairs.blocked = EVERYTHING
     assert not pairs.executor.settled
     pairs.steps(4)
     assert pairs.held == (0, 0)

@@ -26,6 +26,7 @@ from tests.execution.scripted_venue import (
 from tests.execution.trading import (
     ASK,
     BID,
+    EVERYTHING,
     SHAPE,
     START,
     S,
@@ -225,7 +226,7 @@ def test_while_blocked_nothing_takes_on_risk(trading, held, position):
     if held:
         trading.hold(held)
     sent = len(trading.sent)
-    trading.blocked = True
+    trading.blocked = EVERYTHING
     trading.aim(position)
     trading.steps(3)
     assert len(trading.sent) == sent
@@ -234,7 +235,7 @@ def test_while_blocked_nothing_takes_on_risk(trading, held, position):
 @pytest.mark.parametrize(("held", "position"), [(5, 2), (5, 0), (-5, -1), (-5, 0)])
 def test_while_blocked_risk_can_be_taken_off(trading, held, position):
     trading.hold(held)
-    trading.blocked = True
+    trading.blocked = EVERYTHING
     trading.aim(position)
     trading.steps(2)
     assert trading.ledger.position(PERP.name) == position
@@ -288,7 +289,7 @@ def test_a_resting_order_does_not_outlive_its_goal(trading):
 
 def test_a_resting_order_that_adds_risk_is_cancelled_once_blocked(trading):
     resting(trading)
-    trading.blocked = True
+    trading.blocked = EVERYTHING
     trading.steps(2)
     assert trading.venue.cancels == ["a-1"]
     assert trading.sent == trading.sent[:1]
@@ -297,7 +298,7 @@ def test_a_resting_order_that_adds_risk_is_cancelled_once_blocked(trading):
 def test_a_resting_order_that_reduces_stays_while_blocked(trading):
     trading.hold(5)
     resting(trading, 0)
-    trading.blocked = True
+    trading.blocked = EVERYTHING
     trading.steps(3)
     assert trading.venue.cancels == []
 

@@ -83,7 +83,7 @@ def trading() -> Trading:
         exposure=1.0,
     )
     made.executor.aim([Approved(intent=intent, instrument=PERP, position=100)])
-    made.executor.work({PERP: (999, 1_000)}, SECOND, False)
+    made.executor.work({PERP: (999, 1_000)}, SECOND, ())
     made.live(tape(), 2 * SECOND)
     return made
 

@@ -110,7 +110,7 @@ class Paced:
     def work(self) -> None:
         if not self.executor.doubtful:
             self.executor.behind = False
-        self.executor.work(self.venue.touches, self.now, False)
+        self.executor.work(self.venue.touches, self.now, ())
 
     def step(self, volume: float = 0.0) -> None:
         self.now += SECOND

@@ -257,7 +257,7 @@ def test_where_the_venue_holds_no_stops_we_watch_ourselves(account, protection):
 def test_a_stop_that_is_met_before_it_stands_leads_out_at_once(account):
     account.venue.faults = Faults(hold_reports=True)
     account.want(5)
-    account.executor.work(account.venue.touches, account.now, False)
+    account.executor.work(account.venue.touches, account.now, ())
     account.move(9_700)
     account.venue.faults = Faults()
     account.steps(6)

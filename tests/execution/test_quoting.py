@@ -11,7 +11,7 @@ from seawall.core.orders import Order, OrderState, Purpose
 from seawall.execution import OrderEntry
 from seawall.execution.quoting import changes
 from tests.execution.scripted_venue import PERP, RESTING, TOUCH, Faults
-from tests.execution.trading import FAULTS, ONE_FAULT, Trading, now_and_then
+from tests.execution.trading import BLOCKED, EVERYTHING, FAULTS, ONE_FAULT, Trading, now_and_then
 
 S = OrderState
 NAME = PERP.name
@@ -107,7 +107,7 @@ def test_all_is_taken_back(quoting, how):
     quoting.venue.trade("a-1", 2)
     quoting.step()
     if how == "blocked":
-        quoting.blocked = True
+        quoting.blocked = EVERYTHING
     elif how == "expired":
         quoting.step(100_001)
     elif how == "abandoned":
@@ -177,7 +177,7 @@ MOMENTS = st.tuples(
     now_and_then(st.one_of(st.just(Faults()), st.sampled_from(ONE_FAULT), FAULTS)),
     st.one_of(st.just(0), st.integers(-6, 6)),  # the touch moves, and the ladder with it
     now_and_then(st.tuples(st.integers(0, 5), st.integers(1, 4))),  # somebody trades
-    now_and_then(st.booleans()),  # blocked
+    now_and_then(st.sampled_from(BLOCKED)),  # blocked
     st.booleans(),  # asked for anew
     st.sampled_from([0.2, 1, 2, 6]),
 )

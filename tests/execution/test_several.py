@@ -12,7 +12,15 @@ from seawall.core.records import LotsTransferred
 from seawall.execution import ACCOUNT, Executor
 from seawall.execution.goals import dealt, matched
 from tests.execution.scripted_venue import CATALOG, OTHER, PERP, SPOT, TOUCH, Faults
-from tests.execution.trading import FAULTS, ONE_FAULT, START, Trading, now_and_then
+from tests.execution.trading import (
+    BLOCKED,
+    EVERYTHING,
+    FAULTS,
+    ONE_FAULT,
+    START,
+    Trading,
+    now_and_then,
+)
 
 NAMES = ("a", "b", "c")
 MIDDLE = sum(TOUCH) // 2
@@ -160,7 +168,7 @@ def test_blocked_nothing_makes_the_account_larger(shared):
     shared.want("b", -4)
     shared.steps(3)
     assert shared.ledger.position(PERP.name) == 2
-    shared.blocked = True
+    shared.blocked = EVERYTHING
     shared.want("b", 0)  # alone it would take the account to 6
     shared.steps(2)
     assert shared.ledger.position(PERP.name) == 2
@@ -218,7 +226,7 @@ WANTS = st.tuples(
 )
 MOMENTS = st.tuples(
     now_and_then(st.one_of(st.just(Faults()), st.sampled_from(ONE_FAULT), FAULTS)),
-    now_and_then(st.booleans()),
+    now_and_then(st.sampled_from(BLOCKED)),
     now_and_then(st.tuples(st.sampled_from([0, 1, 4, 100]), st.integers(9_900, 10_100))),
     st.lists(WANTS, max_size=3),
     now_and_then(st.tuples(st.integers(0, 9), st.integers(1, 9))),
@@ -238,7 +246,7 @@ class AnyDay:
         shared = self.shared
         others = [held.order for held in shared.venue.live(order.instrument)]
         assert all(other.side is order.side for other in others)
-        if shared.blocked:
+        if order.instrument in shared.blocked:
             held = shared.venue.lots(order.instrument)
             same = sum(h.left for h in shared.venue.live(order.instrument))
             after = held + order.side.sign * (order.size + same)
@@ -273,7 +281,7 @@ class AnyDay:
     def comes_right(self) -> None:
         shared = self.shared
         shared.venue.faults = Faults()
-        shared.blocked = False
+        shared.blocked = ()
         shared.venue.depth = 100
         for name in NAMES:
             for instrument in INSTRUMENTS:

@@ -126,7 +126,7 @@ def test_a_dead_connection_is_told_and_ends(trading):
 def test_a_dead_connection_takes_one_order_at_most(trading):
     trading.venue.faults.dead = True
     trading.executor.aim([goal(5), goal(5, OTHER.name), goal(5, SPOT.name)])
-    trading.executor.work(trading.venue.touches, trading.now, False)
+    trading.executor.work(trading.venue.touches, trading.now, ())
     assert len(trading.venue.requested) == 1
     trading.venue.faults = Faults()
     trading.steps(12)

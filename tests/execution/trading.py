@@ -1,5 +1,7 @@
 """An executor with its books on a scripted venue, and the faults that it is tried with."""
 
+from collections.abc import Container
+
 from hypothesis import strategies as st
 
 from seawall.core.clock import SECOND
@@ -33,6 +35,8 @@ from tests.execution.scripted_venue import (
 S = OrderState
 START = 1_000 * SECOND
 BID, ASK = TOUCH
+EVERYTHING = frozenset(CATALOG.by_name)  # in which nothing may grow
+BLOCKED = ((), (PERP.name,), EVERYTHING)
 SHAPE = ExecutionShape()
 
 
@@ -80,7 +84,7 @@ class Trading:
             ),
             *(Deposited(ts=START, asset=a, amount=n) for a, n in BALANCES.items()),
         )
-        self.blocked = False
+        self.blocked: Container[str] = ()
         self.executor = Executor(
             CATALOG,
             self.venue,

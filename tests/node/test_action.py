@@ -6,6 +6,7 @@ import pytest
 from seawall.core.consensus import CONSENSUS
 from seawall.core.errors import StoreError
 from seawall.core.frames import FRAME
+from seawall.core.intents import Urgency
 from seawall.core.orders import Order, OrderState
 from seawall.core.records import (
     AnyRecord,
@@ -185,8 +186,9 @@ def test_an_open_breaker_takes_no_new_risk_and_lets_risk_off(desk, name, state):
     assert desk.lots() == 2
 
 
-def test_a_freeze_concerns_its_own_asset(desk):
-    desk.breaker("volatility_spike", "ETH")
+@pytest.mark.parametrize("state", ["OPEN", "HALF_OPEN"])
+def test_a_freeze_concerns_its_own_asset(desk, state):
+    desk.breaker("volatility_spike", "ETH", state)
     desk.wish(5)
     desk.wish(5, OTHER.name)
     desk.step(3)
@@ -194,6 +196,19 @@ def test_a_freeze_concerns_its_own_asset(desk):
     (reason,) = desk.refusals()
     assert "volatility_spike of ETH" in reason
     assert desk.wishes.frozen == {name for name in BOOK_OF if CATALOG.by_name[name].base == "ETH"}
+
+
+def test_a_freeze_also_stops_what_was_approved_before(desk):
+    desk.wishes.urgency = Urgency.PASSIVE
+    desk.wish(5)
+    desk.wish(5, OTHER.name)
+    desk.step(2)
+    both = {entry.order.instrument for entry in desk.books.orders.open.values()}
+    assert both == {PERP.name, OTHER.name}
+    desk.breaker("volatility_spike", "ETH")
+    desk.step(3)
+    left = {entry.order.instrument for entry in desk.books.orders.open.values()}
+    assert left == {PERP.name}
 
 
 def test_a_halt_takes_no_new_risk_until_it_is_lifted(desk):
