@@ -7,6 +7,8 @@ neither can be counted twice.
 
 from collections.abc import Callable, Iterable, Mapping
 
+from msgspec.structs import replace
+
 from seawall.core.events import Side
 from seawall.core.intents import Approved, Urgency
 from seawall.core.parents import Algorithm, Pace, Parent
@@ -151,8 +153,6 @@ class Pacer:
             expected = self._curve.between(now, now + pace.horizon, pace.slices)
             weights = schedules.curve_weights(expected)
         elif pace.algorithm is Algorithm.ICEBERG:
-            from msgspec.structs import replace
-
             shown = pace.visible or max(1, int(lots * self._visible))
             # two of the smallest orders at least, or what is hidden could not be divided
             pace = replace(pace, visible=max(shown, 2 * least + 2) if least > 1 else shown)
