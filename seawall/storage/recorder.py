@@ -68,7 +68,8 @@ class Recorder:
         """Keep what is held, durably.
 
         Raises:
-            StoreError: it could not be kept; from then on nothing is recorded.
+            StoreError: it could not be kept; from then on nothing is recorded, as after any other
+                error.
         """
         if self._failure is not None:
             raise self._failure
@@ -76,8 +77,12 @@ class Recorder:
         if self._held:
             try:
                 self._keep()
-            except StoreError as error:
-                self._failure = error  # the folds are ahead of the journal for good
+            except BaseException as error:  # the folds are ahead of the journal for good
+                self._failure = (
+                    error
+                    if isinstance(error, SeawallError)
+                    else StoreError(f"the journal stopped after row {before}: {error}; start again")
+                )
                 raise
             self._snapshot_where_due(before)
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -502,6 +503,38 @@ def test_a_fold_that_refuses_stops_the_recorder_and_names_the_row(tmp_path: Path
     assert journal.rows == 2
     with pytest.raises(InvariantError, match="journal row 2: poison"):
         recover(journal, [Tally()])
+
+
+class Broken(MemoryJournal):
+    """A journal with a defect: it fails once with something that is no StoreError, after that it
+    would take everything."""
+
+    def __init__(self, failure: BaseException) -> None:
+        super().__init__()
+        self._failures = [failure]
+
+    def append(self, records: Sequence[AnyRecord]) -> None:
+        if self._failures:
+            raise self._failures.pop()
+        super().append(records)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("a defect"), KeyboardInterrupt("stopped")])
+def test_folds_that_are_ahead_of_the_journal_stay_stopped_whatever_it_was(
+    failure: BaseException,
+) -> None:
+    journal, tally = Broken(failure), Tally()
+    recorder = Recorder(journal, [tally])
+    recorder.hold()
+    recorder.record(deposit(1))
+    assert tally.rows == 1
+    with pytest.raises(type(failure)):
+        recorder.commit()
+    for again in (recorder.commit, recorder.release, lambda: recorder.record(deposit(2))):
+        with pytest.raises(StoreError, match=f"after row 0: {failure}; start again"):
+            again()
+    assert journal.rows == 0
+    assert tally.rows == 1
 
 
 def test_after_a_failed_append_no_fold_has_moved(tmp_path: Path) -> None:
