@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects.sqlite import dialect
 
@@ -338,7 +340,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._kept: list[Row | None] = []  # None: see `take`
-        self._packed: list[tuple[Packed, list[bytes]]] = []
+        self._packed: list[tuple[Packed, NDArray[np.uint8]]] = []
         self._head = GENESIS
         self._sets: dict[int, list[Snapshot]] = {}
         self._closed = False
@@ -369,7 +371,7 @@ class MemoryJournal:
         hashes = packed.hashes(self._head)
         self._packed.append((packed, hashes))
         self._kept += [None] * len(hashes)
-        self._head = hashes[-1] if hashes else self._head
+        self._head = hashes[-1].tobytes() if len(hashes) else self._head
 
     def _check_open(self) -> None:
         if self._closed:

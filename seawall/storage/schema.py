@@ -10,12 +10,14 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table
 
 from seawall.core import records
 from seawall.core.errors import StoreError
 from seawall.core.records import AnyRecord
+from seawall.storage import chain
 
 FORMAT = "1"  # of the tables; a record's own layout is its row's `schema`
 GENESIS = bytes(32)  # the hash before the first row
@@ -140,20 +142,22 @@ class Packed:
         """Of the row at this place."""
         return records.decode(self.body(at))
 
-    def hashes(self, head: bytes) -> list[bytes]:
-        """Every row's hash. head: of the row before the first."""
-        found, data, begin, sha256 = [], self.data, 0, hashlib.sha256
-        for end in self.ends.tolist():
-            head = sha256(head + data[begin:end]).digest()
-            found.append(head)
-            begin = end
-        return found
+    def hashes(self, head: bytes) -> NDArray[np.uint8]:
+        """(rows, 32) every row's hash, as `link`. head: of the row before the first."""
+        return chain.hashes(head, self.data, self.ends)
 
-    def rows(self, hashes: Sequence[bytes]) -> list[Row]:
+    def rows(self, hashes: NDArray[np.uint8]) -> list[Row]:
         """All rows. hashes: of each."""
         ts, kinds, schema = self.ts.tolist(), self.kinds.tolist(), records.SCHEMA
         return [
-            Row(self.seq + at + 1, ts[at], self.names[kinds[at]], schema, self.body(at), row_hash)
+            Row(
+                self.seq + at + 1,
+                ts[at],
+                self.names[kinds[at]],
+                schema,
+                self.body(at),
+                row_hash.tobytes(),
+            )
             for at, row_hash in enumerate(hashes)
         ]
 
