@@ -109,19 +109,20 @@ def opened(settings: "Settings", new: bool = False) -> "KeyStore":
 
 
 def trading_secrets(settings: "Settings") -> "Secrets":
-    """Where the keys of the live account are: variables, the encrypted file, the vault.
+    """Where the keys of the live accounts are: variables, the encrypted file, the vaults.
 
     The passphrase is asked for only where the variables do not have them.
     """
     from seawall.storage.secrets import LayeredSecrets
     from seawall.storage.vault import VaultSecrets
 
-    account = settings.live.keys or settings.live.exchange
+    accounts = settings.live_accounts().values()
     places: list[Secrets] = [secrets_of(settings)]
-    if all(places[0].get(f"{account}-{part}") for part in PARTS[:2]):
+    wanted = [f"{one.keys or one.exchange}-{part}" for one in accounts for part in PARTS[:2]]
+    if all(places[0].get(name) for name in wanted):
         return places[0]
-    if settings.live.vault:
-        places.append(VaultSecrets(settings.live.vault, os.environ))
+    vaults = dict.fromkeys(one.vault for one in accounts if one.vault)
+    places += [VaultSecrets(vault, os.environ) for vault in vaults]
     if (settings.data_dir / FILE).exists():
         places.append(opened(settings))
     return LayeredSecrets(places)

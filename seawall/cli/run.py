@@ -126,7 +126,8 @@ def run(
     real_money: Annotated[
         str | None,
         typer.Option(
-            metavar="EXCHANGE", help="With --mode live: yes, real money of this exchange's account."
+            metavar="EXCHANGE",
+            help="With --mode live: yes, real money of the account there (several: a,b).",
         ),
     ] = None,
     json: Annotated[
@@ -231,24 +232,27 @@ def trade(
 
 
 def confirm(settings: "Settings", given: str | None) -> None:
-    """Make sure that real money is meant: the exchange's name, typed or in --real-money.
+    """Make sure that real money is meant: the exchanges' names, typed or in --real-money.
 
     A practice exchange and a test network need no such word. Raises SettingError.
     """
     import sys
 
-    exchange = settings.live.exchange
-    if not exchange or settings.live.url or settings.live.network == "testnet":
+    accounts = settings.live_accounts().values()
+    real = [one for one in accounts if not (one.url or one.network == "testnet")]
+    names = ",".join(dict.fromkeys(one.exchange for one in real))
+    if not names:
         return
     if given is None and sys.stdin.isatty():
+        whose = f"{len(real)} accounts ({names})" if len(real) > 1 else f"{names} account"
         given = typer.prompt(
-            f"This trades real money of your {exchange} account. Type {exchange} to go on",
+            f"This trades real money of your {whose}. Type {names} to go on",
             default="",
             show_default=False,
         )
-    if given != exchange:
+    if given != names:
         raise SettingError(
-            f"real money was not confirmed, so nothing was started; give --real-money {exchange}, "
+            f"real money was not confirmed, so nothing was started; give --real-money {names}, "
             "or set live.url to a practice exchange"
         )
 

@@ -6,6 +6,7 @@ BAN, UNBAN, ROLL_BACK = "ban", "unban", "rollback"
 RECONCILE, ADOPT = "reconcile", "adopt"
 EMERGENCY_STOP, RELEASE = "emergency_stop", "release"
 KEEP, CLOSE = "keep", "close"  # what an emergency stop does with the positions
+EVERY_ACCOUNT = "account"  # the only one, or all of several
 COMMANDS = {  # name → its one argument
     BAN: "source",
     UNBAN: "source",

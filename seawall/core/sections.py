@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from seawall.core.commands import EVERY_ACCOUNT
+
 
 @dataclass(frozen=True)
 class Allowed:
@@ -437,6 +439,8 @@ class AccountSettings(Section):
         instruments: by name, in place of all of a venue's.
         capital: as `capital`, of this account.
         venue: what of `[venue]` is different here.
+        live: what of `[live]` is different here, in a live run. Without `venues` and `instruments`
+            all that its exchange has of its product is traded in it.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9]{0,15}$")
@@ -444,11 +448,17 @@ class AccountSettings(Section):
     instruments: tuple[str, ...] = ()
     capital: Decimal = Field(gt=0, le=1_000_000_000_000)
     venue: VenueSettings = VenueSettings()
+    live: LiveSettings = LiveSettings()
 
     def within(self, venue: VenueSettings) -> VenueSettings:
-        """The exchange of this account, where `[venue]` is `venue`."""
+        """The simulated exchange of this account, where `[venue]` is `venue`."""
         given = {name: getattr(self.venue, name) for name in self.venue.model_fields_set}
         return venue.model_copy(update=given)
+
+    def live_within(self, live: LiveSettings) -> LiveSettings:
+        """Where this account is traded live, where `[live]` is `live`."""
+        given = {name: getattr(self.live, name) for name in self.live.model_fields_set}
+        return live.model_copy(update=given)
 
 
 def _apart(accounts: tuple[AccountSettings, ...]) -> tuple[AccountSettings, ...]:
@@ -461,9 +471,13 @@ def _apart(accounts: tuple[AccountSettings, ...]) -> tuple[AccountSettings, ...]
         twice = [name for name in named if named.count(name) > 1]
         if twice:
             raise ValueError(f"{what} {twice[0]} is given twice")
-    empty = [one.name for one in accounts if not (one.venues or one.instruments)]
-    if empty:
-        raise ValueError(f"account {empty[0]} has no venues and no instruments to trade")
+    for one in accounts:
+        if not (one.venues or one.instruments or one.live.model_fields_set):
+            raise ValueError(
+                f"account {one.name} has no venues and no instruments to trade, nor [accounts.live]"
+            )
+    if any(one.name == EVERY_ACCOUNT for one in accounts):
+        raise ValueError(f"{EVERY_ACCOUNT} is no name for one of several; choose another")
     return accounts
 
 

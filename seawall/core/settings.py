@@ -53,6 +53,7 @@ from seawall.core.sections import (
 FILE = Path("seawall.toml")
 PREFIX = "SEAWALL_"
 INPUTS = "inputs"  # where the canonical settings have the hashes of the files that they name
+TRADED = {"exchange", "product", "network"}  # what of `live` says which account that is
 SECRET_PREFIX = "SEAWALL_SECRET_"  # secrets are no settings; they have a port of their own
 
 Profile = Literal["conservative", "balanced", "aggressive"]
@@ -140,6 +141,26 @@ class Settings(BaseSettings):
         """Nothing but arguments: the environment is read at the edge alone, through `load`."""
         return (init_settings,)
 
+    def live_accounts(self) -> dict[str, LiveSettings]:
+        """What a live run trades, by account; the only one has no name.
+
+        Raises:
+            SettingError: it is not said at which exchange one of them is.
+        """
+        found = {one.name: one.live_within(self.live) for one in self.accounts} or {"": self.live}
+        for name, one in found.items():
+            if one.exchange:
+                continue
+            where = "live.exchange is empty"
+            how = 'exchange = "binance" below [live] in seawall.toml, or SEAWALL_LIVE__EXCHANGE'
+            if name:
+                where = f"account {name} has no live.exchange"
+                how = 'exchange = "binance" below its [accounts.live] in seawall.toml'
+            raise SettingError(
+                f"{where}, so a live run has no account to trade; name one that ccxt knows: {how}"
+            )
+        return found
+
     def fingerprint(self, inputs: Mapping[str, str] | None = None) -> str:
         """SHA-256 (hex) over the settings that change results, as `canonical` writes them."""
         return hashlib.sha256(self.canonical(inputs).encode()).hexdigest()
@@ -156,7 +177,7 @@ class Settings(BaseSettings):
         """
         values = self.model_dump(mode="json", exclude={"data_dir", "api", "profile", "live"})
         if self.mode == "live":
-            values["live"] = self.live.model_dump(include={"exchange", "product", "network"})
+            values["live"] = self.live.model_dump(include=TRADED)
         values["capital"] = format(self.capital.normalize(), "f")
         for section, name in (
             ("feed", "tape"),
@@ -174,8 +195,11 @@ class Settings(BaseSettings):
         if self.accounts:
             entries = self.model_dump(mode="json", include={"accounts"}, exclude_unset=True)
             values["accounts"] = entries["accounts"]
-            for entry in values["accounts"]:
+            for entry, one in zip(values["accounts"], self.accounts, strict=True):
                 entry.get("venue", {}).pop("url", None)
+                entry.pop("live", None)
+                if self.mode == "live" or not (one.venues or one.instruments):
+                    entry["live"] = one.live_within(self.live).model_dump(include=TRADED)
         else:
             del values["accounts"]
         if self.execution == ExecutionSettings():  # the same: there was no other way
@@ -214,12 +238,8 @@ def load(config: Path | None, flags: Mapping[str, Any], environment: Mapping[str
         settings = Settings(**build)
     except ValidationError as error:
         raise SettingError(_explained(error, layers)) from None
-    if settings.mode == "live" and settings.accounts:
-        given = next(layer["accounts"] for layer in layers if "accounts" in layer)
-        raise SettingError(
-            f"{given.origin}: a live run trades one account, that of [live]; several are for paper "
-            "runs and backtests"
-        )
+    if settings.mode == "live":
+        settings.live_accounts()  # at once, since all else about a live run goes by it
     return settings
 
 

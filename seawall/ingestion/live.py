@@ -9,7 +9,7 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple, NotRequired, TypedDict
 from urllib.parse import urlsplit
 
@@ -45,12 +45,14 @@ class Override(TypedDict):
 
 class ExchangeEntry(TypedDict):
     """An exchange by its ccxt name; `urls` sends all its requests elsewhere, `practice` to the
-    practice exchange at this address, `credentials` sign where only accounts are told prices."""
+    practice exchange at this address, `credentials` sign where only accounts are told prices,
+    `kinds` are the products to ask it for (spot, linear), where others are asked for elsewhere."""
 
     name: str
     urls: NotRequired[Override]
     practice: NotRequired[str]
     credentials: NotRequired[Credentials]
+    kinds: NotRequired[Set[str]]
 
 
 class Inbox:
@@ -326,7 +328,8 @@ class LiveFeed:
         import ccxt.pro  # takes a second: only who trades live pays for it
 
         self._ccxt = ccxt.pro
-        self._entries = tuple({entry["name"]: entry for entry in exchanges}.values())
+        places = {(entry["name"], entry.get("practice")): entry for entry in exchanges}
+        self._entries = tuple(places.values())
         self._symbols = tuple(dict.fromkeys(symbols))
         self._timeout = timeout
         self._seed = seed
@@ -421,14 +424,15 @@ class LiveFeed:
     def _books(self, links: Sequence[Link]) -> list[tuple[Link, LiveBook]]:
         """The catalog of what has answered, and a book for each of its instruments."""
         books: list[tuple[Link, LiveBook]] = []
-        for source, link in enumerate(links):
+        sources = list(dict.fromkeys(link.name for link in links))
+        for link in links:
             for instrument in link.instruments:
-                place = (len(books), source)
+                place = (len(books), sources.index(link.name))
                 book = LiveBook(instrument, place, self._inbox, self._depth, self.counters)
                 books.append((link, book))
         self._catalog = Catalog(
             instruments=tuple(i for link in links for i in link.instruments),
-            sources=tuple(Source(name=link.name, venue=link.name) for link in links),
+            sources=tuple(Source(name=name, venue=name) for name in sources),
             books=tuple((book.instrument_index, book.source_index) for _, book in books),
         ).check()
         return books
@@ -470,27 +474,21 @@ class LiveFeed:
                 client.urls = overridden(client.urls, entry["urls"])
             if "practice" in entry:
                 client.urls = practice(client.urls, entry["practice"])
-            self._narrow(client)
+            kinds = entry.get("kinds")
+            symbols = [s for s in self._symbols if kinds is None or _kind_of(s) in kinds]
+            _narrow(client, symbols)
             await client.load_markets()
             instruments = tuple(
                 instrument_of(name, client.markets[symbol], client.precisionMode, self._decimals)
-                for symbol in self._symbols
+                for symbol in symbols
                 if symbol in client.markets
             )
             if not instruments:
-                raise FeedError(f"it lists none of {', '.join(self._symbols)}")
+                raise FeedError(f"it lists none of {', '.join(symbols) or 'the symbols'}")
             return Link(name, client, instruments)
         except BaseException:
             await client.close()
             raise
-
-    def _narrow(self, client: Any) -> None:
-        """Ask for the kinds of markets that are wanted alone: it is several times faster."""
-        wanted = client.options.get("fetchMarkets")
-        types = wanted.get("types") if isinstance(wanted, dict) else None
-        needed = {_kind_of(symbol) for symbol in self._symbols}
-        if isinstance(types, list) and needed <= set(types):
-            wanted["types"] = sorted(needed)
 
     async def _listen(self, link: Link, book: LiveBook, what: str) -> None:
         """Hand on one stream; on any loss void the book, wait, subscribe again."""
@@ -527,6 +525,15 @@ class LiveFeed:
         longest = min(LONGEST_WAIT, self._first_wait * 2.0 ** min(failures - 1, 30))
         event = f"{link.name}.{book.symbol}.{what}.{self.counters['retries']}"
         return longest * float(generator(self._seed, "live.wait", event).uniform(0.5, 1.0))
+
+
+def _narrow(client: Any, symbols: Sequence[str]) -> None:
+    """Ask for the kinds of markets that are wanted alone: it is several times faster."""
+    wanted = client.options.get("fetchMarkets")
+    types = wanted.get("types") if isinstance(wanted, dict) else None
+    needed = {_kind_of(symbol) for symbol in symbols}
+    if isinstance(types, list) and needed <= set(types):
+        wanted["types"] = sorted(needed)
 
 
 def _kind_of(symbol: str) -> str:

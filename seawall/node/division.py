@@ -9,7 +9,7 @@ from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Side
 from seawall.core.instruments import Catalog, Instrument, Kind
 from seawall.core.money import units
-from seawall.core.settings import Settings
+from seawall.core.settings import AccountSettings, Settings
 from seawall.node.books import Books
 
 if TYPE_CHECKING:
@@ -60,32 +60,55 @@ def divided_of(settings: Settings, catalog: Catalog) -> dict[str, Division]:
     if not settings.accounts:
         return {"": Division(catalog.instruments, settings)}
     named = {name: one.name for one in settings.accounts for name in one.instruments}
-    by_venue = {venue: one.name for one in settings.accounts for venue in one.venues}
-    venues = {i.venue for i in catalog.instruments}
     for name in named.keys() - catalog.by_name.keys():
         raise SettingError(
             f"accounts: {named[name]} is to trade {name}, which the market does not list; it lists "
             f"{', '.join(sorted(catalog.by_name))}"
         )
-    for venue in by_venue.keys() - venues:
-        raise SettingError(
-            f"accounts: {by_venue[venue]} is to trade at {venue}, of which the market has nothing; "
-            f"it has {', '.join(sorted(venues))}"
-        )
+    takers = [(one.name, *_taken_by(one, settings)) for one in settings.accounts]
+    venues = {i.venue for i in catalog.instruments}
+    for account, wanted, _ in takers:
+        for venue in sorted(wanted - venues):
+            raise SettingError(
+                f"accounts: {account} is to trade at {venue}, of which the market has nothing; "
+                f"it has {', '.join(sorted(venues))}"
+            )
     found: dict[str, list[Instrument]] = {one.name: [] for one in settings.accounts}
     for instrument in catalog.instruments:
-        account = named.get(instrument.name) or by_venue.get(instrument.venue)
-        if account:
+        suits = [
+            n for n, own, kinds in takers if instrument.venue in own and instrument.kind in kinds
+        ]
+        if instrument.name in named:
+            suits = [named[instrument.name]]
+        if len(suits) > 1:
+            raise SettingError(
+                f"accounts: {' and '.join(suits)} would both trade {instrument.name}; name the "
+                "instruments of one of them"
+            )
+        for account in suits:
             found[account].append(instrument)
     divided = {}
     for one in settings.accounts:
         if not found[one.name]:
             raise SettingError(f"accounts: nothing is left for {one.name} to trade")
-        own = {"accounts": (one,), "capital": one.capital, "venue": one.within(settings.venue)}
+        own = {
+            "accounts": (one,),
+            "capital": one.capital,
+            "venue": one.within(settings.venue),
+            "live": one.live_within(settings.live),
+        }
         divided[one.name] = Division(tuple(found[one.name]), settings.model_copy(update=own))
     if foreign := [n for n in settings.decision.instruments if named_in(n, divided) is None]:
         raise SettingError(f"decision.instruments has {foreign[0]}, which no account trades")
     return divided
+
+
+def _taken_by(one: AccountSettings, settings: Settings) -> tuple[set[str], set[Kind]]:
+    """Venues and kinds of markets of which an account has all that no other one has by name."""
+    live = one.live_within(settings.live)
+    if one.venues:
+        return {*one.venues}, {Kind(live.product)} if settings.mode == "live" else {*Kind}
+    return set() if one.instruments else {live.exchange} - {""}, {Kind(live.product)}
 
 
 def named_in(instrument: str, divided: Mapping[str, Division]) -> str | None:

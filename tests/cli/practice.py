@@ -16,9 +16,15 @@ import ccxt
 
 from seawall.core.errors import StoreError
 from seawall.core.orders import Fill
-from seawall.core.records import FillBooked, FundingBooked, Halted, OrderCreated
-from seawall.execution import Orders
-from seawall.ledger import Ledger
+from seawall.core.records import (
+    AccountsOpened,
+    FillBooked,
+    FundingBooked,
+    Halted,
+    OrderCreated,
+)
+from seawall.node.books import Books as NodeBooks
+from seawall.risk.breakers import BREAKERS
 from seawall.storage.journal import JournalReader
 from seawall.venues.ccxt.client import practice
 from tests.cli.processes import Running, Shell
@@ -89,12 +95,19 @@ class Practice:
 
     Attributes:
         product: spot or linear, what the node trades.
+        account: of the node's, where it has several.
     """
 
     shell: Shell
     running: Running
     port: int
     product: str
+    account: str = ""
+
+    @property
+    def symbols(self) -> list[str]:
+        """That are traded there."""
+        return SYMBOLS[self.product]
 
     def fault(self, rule: str) -> None:
         """Put a fault into force, in the words of `seawall exchange --fault`."""
@@ -122,58 +135,73 @@ class Practice:
 
     def node(self, *arguments: object, **environment: str) -> Running:
         """A node that trades there."""
-        live = ("run", "--mode", "live", "--no-dashboard", *arguments)
-        return self.shell.start(*live, **{**ENVIRONMENT, **environment})
+        return node_of(self.shell, *arguments, **{**ENVIRONMENT, **environment})
 
     @property
     def journal(self) -> Path:
         """The node's."""
-        folder = f"live-binance-{self.product}-practice"
+        name = "accounts" if self.account else f"binance-{self.product}"
+        folder = f"live-{name}-practice"
         return self.shell.folder / "seawall-data" / folder / "journal.sqlite"
 
     def orders_made(self) -> int:
-        """Orders in the journal so far."""
+        """Orders of this account in the journal so far."""
+        return len(self.orders())
+
+    def orders(self) -> list[OrderCreated]:
+        """Those orders."""
         if not self.journal.exists():
-            return 0
+            return []
         try:
             reader = JournalReader(self.journal)
         except StoreError:
-            return 0  # it is being made
+            return []  # it is being made
         try:
-            return sum(isinstance(record, OrderCreated) for _, record in reader.read())
+            made = [record for _, record in reader.read() if isinstance(record, OrderCreated)]
         finally:
             reader.close()
+        wanted = {f"{symbol}@binance" for symbol in self.symbols}
+        return [one for one in made if one.order.instrument in wanted]
+
+
+def node_of(shell: Shell, *arguments: object, **environment: str) -> Running:
+    """A node in live mode, with the settings of the folder."""
+    return shell.start("run", "--mode", "live", "--no-dashboard", *arguments, **environment)
 
 
 class Books:
-    """What a journal comes to."""
+    """What a journal comes to, or one account of it."""
 
-    def __init__(self, journal: Path) -> None:
-        self.ledger, self.orders = Ledger(), Orders()
+    def __init__(self, journal: Path, account: str = "") -> None:
+        reader = JournalReader(journal)
+        try:
+            written = [record for _, record in reader.read()]
+        finally:
+            reader.close()
+        opened = [record for record in written if isinstance(record, AccountsOpened)]
+        names = list(dict.fromkeys(name for record in opened for name in record.accounts))
+        self.whole = NodeBooks(BREAKERS, names)
         self.fills: list[Fill] = []
         self.halts: list[str] = []
         self.funding = 0
-        reader = JournalReader(journal)
-        try:
-            for _, record in reader.read():
-                self.ledger.apply(record)
-                self.orders.apply(record)
-                if isinstance(record, FillBooked):
-                    self.fills.append(record.fill)
-                elif isinstance(record, FundingBooked):
-                    self.funding += 1
-                elif isinstance(record, Halted) and record.reason:
-                    self.halts.append(record.reason)
-        finally:
-            reader.close()
+        for record in written:
+            for fold in self.whole.folds:
+                fold.apply(record)
+            if isinstance(record, Halted) and record.reason and record.account == account:
+                self.halts.append(record.reason)
+            if self.whole.whose(record) not in ("", account):
+                continue
+            if isinstance(record, FillBooked):
+                self.fills.append(record.fill)
+            elif isinstance(record, FundingBooked):
+                self.funding += 1
+        share = self.whole.shares[account] if account else self.whole
+        self.ledger, self.orders = share.ledger, share.orders
 
 
 @contextmanager
-def trading_place(
-    folder: Path, product: str = "spot", speed: float = 30.0, *more: str
-) -> Iterator[Practice]:
-    """A practice exchange, and a folder in which a node finds its settings and its strategy."""
-    shell = Shell(folder)
+def exchange_in(folder: Path, shell: Shell, *more: object) -> Iterator[tuple[Running, int]]:
+    """An exchange that keeps what it knows in a folder; and its port."""
     ring = {
         "admin": ADMIN,
         "keys": [
@@ -187,14 +215,24 @@ def trading_place(
             },
         ],
     }
-    keys = folder / "keys.json"
+    keys = folder.with_suffix(".keys")
     keys.write_text(json.dumps(ring))
     keys.chmod(0o600)
-    (folder / "turns.py").write_text(TURNS)
-    given = ("--key-file", keys, "--port", "0", "--speed", speed, "--folder", folder / "exchange")
-    with shell.start("exchange", *given, *more) as running:
+    with shell.start(
+        "exchange", "--key-file", keys, "--port", "0", "--folder", folder, *more
+    ) as running:
         running.said("http://127.0.0.1:")
-        port = int(running.out.rpartition("http://127.0.0.1:")[2].split()[0])
+        yield running, int(running.out.rpartition("http://127.0.0.1:")[2].split()[0])
+
+
+@contextmanager
+def trading_place(
+    folder: Path, product: str = "spot", speed: float = 30.0, *more: str
+) -> Iterator[Practice]:
+    """A practice exchange, and a folder in which a node finds its settings and its strategy."""
+    shell = Shell(folder)
+    (folder / "turns.py").write_text(TURNS)
+    with exchange_in(folder / "exchange", shell, "--speed", speed, *more) as (running, port):
         symbols = ", ".join(f'"{symbol}"' for symbol in SYMBOLS[product])
         text = SETTINGS.format(product=product, port=port, symbols=symbols)
         (folder / "seawall.toml").write_text(text)
@@ -203,10 +241,11 @@ def trading_place(
 
 def audit(place: Practice) -> Books:
     """Venue and ledger are equal to the last unit, and no trade is missing or twice."""
-    books, client = Books(place.journal), place.client()
+    books, client = Books(place.journal, place.account), place.client()
     books.ledger.conservation()
+    books.whole.conservation()
     traded: Counter[tuple[str, str]] = Counter()
-    for symbol in SYMBOLS[place.product]:
+    for symbol in place.symbols:
         after, page = 0, [{}]
         while page:
             page = client.fetch_my_trades(symbol, None, 1000, {"fromId": after})
@@ -243,8 +282,8 @@ def audit(place: Practice) -> Books:
 
 
 def everything_left(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """All files below a folder, but the exchange's own and the compiled ones."""
+    """All files below a folder, but the exchanges' own and the compiled ones."""
     for path in sorted(folder.rglob("*")):
-        ours = "exchange" not in path.relative_to(folder).parts and path.name != "keys.json"
+        ours = not path.relative_to(folder).parts[0].startswith("exchange")
         if ours and path.is_file() and "__pycache__" not in path.parts:
             yield path, path.read_bytes()

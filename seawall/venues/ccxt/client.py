@@ -28,13 +28,11 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         exchange: ccxt's name. product: of PRODUCTS. keys: what its secrets' names begin with.
         url: of a practice exchange on this machine, in place of the real one. network: real or
             testnet. tls: the oldest version that is spoken.
-        symbols: what is traded, as ccxt names it.
     """
 
     exchange: str
     product: str
     keys: str
-    symbols: tuple[str, ...]
     url: str = ""
     network: str = "real"
     tls: str = "1.3"

@@ -63,6 +63,7 @@ class Link:
         self._secrets = secrets
         self._answered = clock.now()
         self._failure = ""
+        self._missed = 0  # ns UTC at which the path last went without an answer
         self._connection = 0
         self._connected_at = 0
         self._due = {"look": 0, "clock": 0, "switch": 0, "funding": 0}
@@ -74,6 +75,8 @@ class Link:
         """Why the exchange counts as out of reach; empty while it does not."""
         if self._desk.fault or self.skew:
             return self._desk.fault or self.skew
+        if self._answered < self._missed:
+            return "no answer in time, and none since"
         silent = self._clock.now() - self._answered
         if silent > (FAILING if self._failure else SILENCE):
             why = self._failure or "nothing was heard"
@@ -167,6 +170,11 @@ class Link:
         """The exchange has answered just now."""
         self._answered = self._clock.now()
         self._failure = ""
+
+    def missed(self) -> None:
+        """The path has waited in vain: it need not wait again before the exchange has answered."""
+        self._missed = self._clock.now()
+        self._due["look"] = 0
 
     async def _look_around(self) -> None:
         """Trades, orders and funding that nobody told us of. Raises: whatever ccxt raises."""

@@ -227,6 +227,7 @@ class CcxtVenue:
             return task.result(wait)
         except concurrent.futures.TimeoutError:
             task.cancel()
+            self.link.missed()
             raise VenueUnreachableError(f"{name}: no answer in {wait:g} s") from None
         except concurrent.futures.CancelledError:
             raise VenueUnreachableError(f"{name}: the connection is closed") from None
@@ -283,7 +284,7 @@ class CcxtVenue:
                 missing = [s for s in self._instruments if s not in client.markets]
                 if missing:
                     raise VenueError(
-                        f"{self.account_of.name} does not list {missing[0]}; correct live.symbols"
+                        f"{self.account_of.name} does not list {missing[0]}; correct feed.symbols"
                     )
                 await self._open(client, secrets)
             self._opened.set()

@@ -218,9 +218,7 @@ def test_no_secret_comes_out_whatever_goes_wrong(
 
 def test_tls_is_no_older_than_wanted(spot: Trading) -> None:
     for wanted, version in (("1.2", ssl.TLSVersion.TLSv1_2), ("1.3", ssl.TLSVersion.TLSv1_3)):
-        account = Account(
-            exchange="kraken", product="spot", keys="binance", symbols=("BTC/USD",), tls=wanted
-        )
+        account = Account(exchange="kraken", product="spot", keys="binance", tls=wanted)
         made = client_of(account, Credentials(EnvironmentSecrets(SECRETS), account), 1.0)
         assert made.ssl_context.minimum_version is version
     session = spot.venue.desk.client

@@ -49,7 +49,6 @@ class Trading:
             exchange="binance",
             product=self.product,
             keys="binance",
-            symbols=(self.instrument.symbol,),
             url=f"http://127.0.0.1:{self.server.port}",
         )
         secrets = EnvironmentSecrets(SECRETS)

@@ -89,9 +89,7 @@ async def scene(
     """An account of the instrument's exchange."""
     wire, clock, name = Wire(answers), SystemClock(), instrument.venue
     async with wire.opened() as url:
-        account = Account(
-            exchange=name, product="spot", keys=name, symbols=(instrument.symbol,), url=url
-        )
+        account = Account(exchange=name, product="spot", keys=name, url=url)
         found = {f"SEAWALL_SECRET_{name.upper()}_API_{k}": text for k, text in secrets.items()}
         credentials = Credentials(EnvironmentSecrets(found), account)
         budget = Budget(account.terms, clock)
