@@ -6,7 +6,6 @@ that it has bent to 127.0.0.1 (DNS rebinding).
 """
 
 import asyncio
-import errno
 import ipaddress
 import logging
 import platform
@@ -24,11 +23,11 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
+from seawall.api.address import bracketed, listen
 from seawall.api.answers import Breakers, Health, History, JsonResponse, Portfolio, Problem
 from seawall.api.board import Board, News
 from seawall.api.commands import CommandDesk
 from seawall.api.provenance import add_commands, add_provenance
-from seawall.core.errors import PortInUseError, SettingError
 
 PAGE = Path(__file__).parent / "page"
 NO_PAGE = """\
@@ -389,14 +388,14 @@ class ApiServer:
     @property
     def address(self) -> str:
         """What a browser is given: ``http://127.0.0.1:8000``."""
-        return f"http://{_bracketed(self._host)}:{self._port}"
+        return f"http://{bracketed(self._host)}:{self._port}"
 
-    def start(self) -> None:
-        """Serve; returns when the address answers.
+    def start(self, listening: socket.socket | None = None) -> None:
+        """Serve, at an address that was taken before or at its own; returns when it answers.
 
         Raises PortInUseError where it is taken, SettingError where it is none of this machine's.
         """
-        listening = listen(self._host, self._port)
+        listening = listening or listen(self._host, self._port)
         self._port = listening.getsockname()[1]
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="api", daemon=True
@@ -412,35 +411,3 @@ class ApiServer:
         self._server.should_exit = True
         self._thread.join(timeout=10)
         self._thread = None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; the errors say what to do."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise SettingError(f"api.host is {host!r}: {error.strerror}; try 127.0.0.1") from None
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        where = f"{_bracketed(host)}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUseError(
-                f"{where} is taken by another program: stop that one, or choose another port "
-                "with --port N (0 takes any free one)"
-            ) from None
-        raise SettingError(
-            f"the dashboard cannot be served at {where}: {error.strerror}; choose another port "
-            "with --port N, or another api.host"
-        ) from None
-    return listening
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -171,7 +171,7 @@ def disk(path: Path, free: int) -> Check:
 
 def port(settings: "Settings") -> Check:
     """Whether the dashboard's address is free."""
-    from seawall.api.server import listen
+    from seawall.api.address import listen
 
     where = f"{settings.api.host}:{settings.api.port}"
     try:

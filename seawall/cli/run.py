@@ -201,21 +201,15 @@ def trade(
     with contextlib.ExitStack() as stack:
         if dashboard:
             from seawall.api.commands import CommandDesk
-            from seawall.api.server import ApiServer
+            from seawall.api.dashboard import Dashboard
             from seawall.storage.secrets import ensure_operator_token
 
             limits, desk = settings.risk.model_dump(), CommandDesk()
-            server = ApiServer(
-                board,
-                settings.api.host,
-                settings.api.port,
-                limits=limits,
-                desk=desk,
-            )
-            server.start()
-            stack.callback(server.stop)
+            host, port = settings.api.host, settings.api.port
+            page = Dashboard(board, host, port, limits=limits, desk=desk)
+            stack.callback(page.stop)
             desk.token = ensure_operator_token(secrets_of(settings))
-            say(f"dashboard: {server.address}")
+            say(f"dashboard: {page.address}")
         node: Node
         if settings.mode == "live":
             from seawall.cli.keys import trading_secrets

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from seawall.core.errors import DataError
 from seawall.estimation import scatter_kernels as kernels
@@ -270,7 +269,7 @@ def least_rho(scatter: Array) -> float:
 def _axes(z: Array, columns: Array) -> list[Array]:
     """Eigenvectors of the six scatters of Hubert, Rousseeuw and Verdonck 2012, section 3."""
     n = len(z)
-    ranks = rankdata(z, axis=0)
+    ranks = np.stack([_ranks(column) for column in z.T]).T
     norms = np.sqrt((z * z).sum(axis=1))
     signs = np.divide(z, norms[:, None], out=np.zeros_like(z), where=norms[:, None] > 0.0)
     near = np.zeros(n, np.bool_)
@@ -284,6 +283,12 @@ def _axes(z: Array, columns: Array) -> list[Array]:
         _pairwise(columns),
     ]
     return [np.ascontiguousarray(np.linalg.eigh(one)[1]) for one in scatters]
+
+
+def _ranks(column: Array) -> Array:
+    """From 1 on; equal values share the middle of theirs."""
+    _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2.0)[place]
 
 
 def _correlation(rows: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import betainc
 
 from seawall.core.consensus import LEVEL, WIDTH
 from seawall.gating import kernels
@@ -160,8 +160,15 @@ def exceedances(far: Array, tail: float) -> tuple[int, float]:
     events = 1 + int((np.diff(places) > CLUSTER).sum()) if len(places) else 0
     trials = max(1, len(far) // CLUSTER)
     rate = max(TAIL * CLUSTER, 1.0 / trials)
-    chance = float(stats.binom.sf(events - 1, trials, min(1.0, rate))) if events else 1.0
-    return len(places), -math.log10(max(chance, 1e-300))
+    return len(places), -math.log10(max(_at_least(events, trials, min(1.0, rate)), 1e-300))
+
+
+def _at_least(events: int, trials: int, rate: float) -> float:
+    """The chance of so many in so many trials, to the bit as scipy.stats.binom.sf(events - 1, ...)
+    has it, whose import takes longer than all else at a start."""
+    if not 0 < events <= trials:
+        return float(events <= 0)
+    return float(betainc(events, trials - events + 1, rate))
 
 
 def naive(seen: Review, reference: Reference) -> Array:

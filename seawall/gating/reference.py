@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import gammaincinv
 
 from seawall.core.consensus import FEATURES, LEVEL, PANEL_WIDTH, SCALED, WIDTH
 from seawall.core.randomness import generator
@@ -93,15 +93,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def _chi_squared(degrees: float) -> float:
+    """The quantile at 99.9 %; scipy.stats has the same, and takes long to import."""
+    return float(2.0 * gammaincinv(degrees / 2.0, 0.999))
+
+
 @functools.lru_cache(maxsize=4096)
 def _closed(rows: int, golden: int, width: int) -> tuple[float, float, float]:
     """The closed forms of DEFINITIONS 12 at 99.9 %."""
     effective = 1.0 / (1.0 / max(rows, 2) + 1.0 / max(golden, 2))
     nearest = min((w for w in SPECTRUM_FACTORS if w >= width), default=32)
     return (
-        math.sqrt(float(stats.chi2.ppf(0.999, width)) / effective),
+        math.sqrt(_chi_squared(width) / effective),
         SPECTRUM_FACTORS[nearest] / math.sqrt(effective),
-        float(stats.chi2.ppf(0.999, width * (width + 3) / 2)) / (2.0 * effective),
+        _chi_squared(width * (width + 3) / 2) / (2.0 * effective),
     )
 
 

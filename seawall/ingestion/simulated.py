@@ -442,9 +442,10 @@ class SimulatedMarket:
     ) -> None:
         self.shape = shape or MarketShape()
         self.catalog = self.shape.catalog()
+        self._seed, self._prices = seed, dict(prices or {})
         self.position = start  # everything received by then has been handed out
         self._complete = start  # rows received before are all made
-        self._latent = LatentPrice(self.shape, seed, self._start_prices(prices or {}))
+        self._latent = LatentPrice(self.shape, seed, self._start_prices(self._prices))
         self._moment = self._latent.second(start // SECOND, start)
         self._streams = [
             SourceStream(self.shape, seed, index, self._moment)
@@ -475,6 +476,10 @@ class SimulatedMarket:
         self.position = max(self.position, until)
         return Raw(rows[:cut])
 
+    def begun(self, start: int) -> "SimulatedMarket":
+        """The same market with another start (ns UTC)."""
+        return SimulatedMarket(self._seed, start, self.shape, self._prices)
+
     def record(self, duration: int) -> Raw:
         """Rows of the next `duration` ns, at once."""
         return self.generate(self.position + duration)
@@ -504,6 +509,11 @@ class SimulatedFeed:
     def catalog(self) -> Catalog:
         """Instruments, sources and books."""
         return self._market.catalog
+
+    def follow(self, last: int) -> None:
+        """Begin behind a tape that ends at `last` (ns UTC) where the past would reach into it."""
+        if last > self._market.position:
+            self._market = self._market.begun(last)
 
     def history(self, until: int) -> Raw:
         """The rows received up to `until` (ns UTC), at once: what a run looks back on."""

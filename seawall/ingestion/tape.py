@@ -302,7 +302,7 @@ class TapeWriter:
     `sync` guards against loss of power. Rows are 56 bytes each until the segment is rotated.
 
     Attributes:
-        rows: rows on the tape.
+        rows: rows on the tape. last_ts: receive time of the last one, ns UTC; -2^63: there is none.
         recovered: one line on what was cut off at opening, empty if nothing was.
     """
 
@@ -364,24 +364,24 @@ class TapeWriter:
         for path in closed:
             path.with_suffix(".segment").unlink(missing_ok=True)
         self.rows = sum(segments.count_rows(path) for path in closed)
-        self._last_ts = -(1 << 63)
+        self.last_ts = -(1 << 63)
         if closed:
             end = max(0, segments.count_rows(closed[-1]) - 1)
             last = segments.read_rows(closed[-1], end // segments.ROW_GROUP * segments.ROW_GROUP)
-            self._last_ts = int(last["recv_ts"].max(initial=self._last_ts))
+            self.last_ts = int(last["recv_ts"].max(initial=self.last_ts))
         self._number = len(closed) + 1
         self._open_segment()
 
     def _open_segment(self) -> None:
         """Open segment `_number`, new or as it was left."""
         self._path = self.folder / f"{self._number:06d}.segment"
-        extent = _Extent(0, 0, 0, self._last_ts)
+        extent = _Extent(0, 0, 0, self.last_ts)
         if self._path.exists():
             extent = _extent(self._path)
         self._segment_rows, self._end = extent.rows, extent.end
         self.rows += extent.rows
         if extent.rows:
-            self._last_ts = extent.last_ts
+            self.last_ts = extent.last_ts
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             if extent.torn:
@@ -432,14 +432,14 @@ class TapeWriter:
             self._put(head + payload)
         self._segment_rows += len(recorded)
         self.rows += len(recorded)
-        self._last_ts = int(recorded["recv_ts"][-1])
+        self.last_ts = int(recorded["recv_ts"][-1])
         return recorded
 
     def _monotone(self, rows: NDArray[Any]) -> Raw:
         """A copy whose receive time never goes back."""
         recorded = rows.copy()
         if rows.dtype == EVENT:
-            times = np.maximum.accumulate(np.maximum(rows["recv_ts"], self._last_ts))
+            times = np.maximum.accumulate(np.maximum(rows["recv_ts"], self.last_ts))
             late = times > rows["recv_ts"]
             recorded["recv_ts"] = times
             recorded["flags"][late] |= np.uint16(EventFlag.RECORDED_LATE)

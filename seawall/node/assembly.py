@@ -15,7 +15,7 @@ from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.ports import Commands, Feed, Publisher
-from seawall.core.records import RunStarted
+from seawall.core.records import Digest, RunStarted
 from seawall.core.settings import Settings
 from seawall.node.perception import Perception, PerceptionShape
 from seawall.node.summary import Summary
@@ -159,7 +159,7 @@ def build(
     )
     divided = division.divided_of(settings, catalog)
     books = Books(breakers, [name for name in divided if name])
-    recover(journal, books.folds)
+    recover(journal, books.folds, about.get("say"))
     division.check_division(divided, books)
     recorder = Recorder(journal, books.folds)
     now = TapeClock()
@@ -379,21 +379,17 @@ def paper(
         return _paper_replay(settings, publisher, say, commands)
     from seawall.ingestion.choice import choose
     from seawall.ingestion.tape import TapeWriter
-    from seawall.node.tally import Tally
     from seawall.storage.journal import Durability, SqliteJournal
-    from seawall.storage.recorder import recover
 
     clock = SystemClock()
     with contextlib.ExitStack() as stack:
         marks: dict[str, float] = {}
-        folder = settings.data_dir / "simulated"
-        if (folder / "journal.sqlite").exists():
-            tally = Tally()
-            with contextlib.closing(
-                SqliteJournal(folder / "journal.sqlite", Durability.PROCESS)
-            ) as past:
-                recover(past, [tally])
-            marks = {name.split("/")[0]: mark for name, mark in tally.marks.items()}
+        past = settings.data_dir / "simulated" / "journal.sqlite"
+        if past.exists():
+            with contextlib.closing(SqliteJournal(past, Durability.PROCESS)) as kept:
+                digest = kept.newest("digest")
+            if isinstance(digest, Digest):
+                marks = {name.split("/")[0]: mark for name, mark in digest.marks.items()}
         feed: Any
         feed, why = choose(
             settings.feed.name,
@@ -408,10 +404,11 @@ def paper(
         stack.callback(journal.close)
         catalog = feed.catalog
         turned: dict[str, Any] = {}
-        if name == "simulated":
-            feed, turned = _turned(settings, feed, say)
         tape = TapeWriter(folder / f"tape-{run_id(catalog)}", catalog)
         stack.callback(tape.close)
+        if name == "simulated":
+            feed.follow(min(tape.last_ts, clock.now()))
+            feed, turned = _turned(settings, feed, say)
         node = build(
             settings,
             catalog,

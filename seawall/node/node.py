@@ -140,7 +140,7 @@ class Node:
         self._progress = progress
         self._strict = strict
         self._say = say
-        self._said = ""
+        self._said: str | None = None  # why nothing is traded, as the user was last told
         self._releases = releases
         self._watch = watch
         self._eager = eager or watch is not None
@@ -443,10 +443,12 @@ class Node:
         return self._measured
 
     def _tell(self) -> None:
-        """One line where trading stops, and one where it goes on."""
+        """One line where trading begins, where it stops, and where it goes on."""
         reason = next(iter(self.action.reasons), "")
-        if self._say is not None and reason != self._said:
-            self._say(f"not trading: {reason}" if reason else "trading again")
+        known = reason or self._said is not None or self.status == "trading"
+        if self._say is not None and reason != self._said and known:
+            again = "trading again" if self._said else "trading"
+            self._say(f"not trading: {reason}" if reason else again)
             self._said = reason
         if self._say is not None:
             self.action.accounts.tell(self.action.troubles, self._say)

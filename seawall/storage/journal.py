@@ -155,7 +155,9 @@ class JournalReader:
             StoreError: a snapshot follows a row that is missing or that was changed.
         """
         sets: dict[int, dict[str, bytes]] = {}
-        for snapshot in self._good_snapshots():
+        for snapshot in self._snapshots():
+            if not snapshot.good:
+                continue
             if self._hash_of(snapshot.seq) != snapshot.hash:
                 raise StoreError(
                     f"journal {self.path}: row {snapshot.seq} was changed after a snapshot was "
@@ -163,6 +165,25 @@ class JournalReader:
                 )
             sets.setdefault(snapshot.seq, {})[snapshot.fold] = snapshot.state
         yield from sets.items()
+
+    def damaged(self) -> list[int]:
+        """Rows whose snapshots are not as they were written, newest first."""
+        return list(dict.fromkeys(one.seq for one in self._snapshots() if not one.good))
+
+    def newest(self, kind: str) -> AnyRecord | None:
+        """The last record of a kind, its row held against the row before; None: there is none.
+
+        Raises:
+            StoreError: as for `read`.
+        """
+        query = select(JOURNAL).where(JOURNAL.c.kind == kind).order_by(JOURNAL.c.seq.desc())
+        with database.explaining(self.path):
+            row = self._connection.execute(query.limit(1)).first()
+        if row is None:
+            return None
+        before = row.seq - 1
+        rows = unchained([Row(*row)], before, self._hash_of(before), f"journal {self.path}")
+        return next(rows)[1]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -196,11 +217,10 @@ class JournalReader:
             "removed: restore the file from a backup"
         )
 
-    def _good_snapshots(self) -> list[Snapshot]:
+    def _snapshots(self) -> list[Snapshot]:
         query = select(SNAPSHOTS).order_by(SNAPSHOTS.c.seq.desc(), SNAPSHOTS.c.fold)
         with database.explaining(self.path):
-            found = [Snapshot(*row) for row in self._connection.execute(query)]
-        return [snapshot for snapshot in found if snapshot.good]
+            return [Snapshot(*row) for row in self._connection.execute(query)]
 
 
 class SqliteJournal(JournalReader):

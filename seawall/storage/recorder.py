@@ -10,8 +10,10 @@ import msgspec
 
 from seawall.core.errors import InvariantError, SeawallError, StoreError
 from seawall.core.records import AnyRecord, Fold
-from seawall.storage.journal import MemoryJournal, SnapshotJournal
+from seawall.storage.journal import JournalReader, MemoryJournal, SnapshotJournal
 from seawall.storage.schema import Packed
+
+MANY = 100_000  # rows, ten times what lies behind a snapshot: some seconds
 
 
 class Recorder:
@@ -156,8 +158,15 @@ class Recovery:
     replayed: int
 
 
-def recover(journal: SnapshotJournal, folds: Sequence[Fold]) -> Recovery:
+def recover(
+    journal: SnapshotJournal,
+    folds: Sequence[Fold],
+    say: Callable[[str], None] | None = None,
+) -> Recovery:
     """Bring new folds in step with the journal: newest good snapshot, then the rows after it.
+
+    Args:
+        say: told where a snapshot is damaged, and where so many rows are read that it takes long.
 
     Raises:
         StoreError: the journal is broken after the snapshot, or was shortened.
@@ -171,6 +180,11 @@ def recover(journal: SnapshotJournal, folds: Sequence[Fold]) -> Recovery:
                 fold.restore(msgspec.msgpack.decode(states[fold.name]))
             start = seq
             break
+    if say is not None:
+        for damaged in journal.damaged() if isinstance(journal, JournalReader) else ():
+            say(f"journal: the snapshot after row {damaged:,} is damaged and is not used")
+        if journal.rows - start >= MANY:
+            say(f"journal: reading {journal.rows - start:,} rows to rebuild the books")
     seq = start
     for seq, record in journal.read(start):
         for fold in folds:

@@ -18,7 +18,7 @@ from seawall.core.errors import DataError
 from seawall.estimation import Mrcd, MrcdEstimate, SampleCovariance
 from seawall.estimation import scale_kernels as scales
 from seawall.estimation import scatter_kernels as kernels
-from seawall.estimation.scatter import _axes, least_rho, qn, standardisation
+from seawall.estimation.scatter import _axes, _ranks, least_rho, qn, standardisation
 from tests.tapes import COMPILED
 
 Array = NDArray[np.float64]
@@ -107,6 +107,12 @@ def test_the_least_rho_brings_the_condition_number_to_fifty() -> None:
     assert np.linalg.cond(rho * np.eye(3) + (1.0 - rho) * scatter) == pytest.approx(50.0)
     assert least_rho(np.diag([10.0, 1.0])) == 0.0
     assert 0.0 < least_rho(np.diag([1.0, 0.0])) < 1.0
+
+
+@given(st.lists(st.integers(-3, 3) | st.floats(-9, 9), min_size=1, max_size=60))
+def test_ranks_are_those_of_scipy_to_the_bit(values: list[float]) -> None:
+    column = np.array(values, np.float64)
+    assert _ranks(column).tobytes() == rankdata(column).tobytes()
 
 
 def test_the_six_starts_are_those_of_the_paper() -> None:

@@ -8,6 +8,8 @@ from scipy import stats
 
 from seawall.core.consensus import LEVEL, WIDTH
 from seawall.core.verdicts import Standing
+from seawall.gating.figures import _at_least
+from seawall.gating.reference import _chi_squared
 from seawall.lab import twin
 
 FROM = 600
@@ -16,6 +18,17 @@ CLEAN = {
     "student": twin.MarketPanel(tau=0.2, tail=5.0),
     "garch": twin.MarketPanel(tau=0.2, garch=(0.1, 0.88)),
 }
+
+
+def test_chances_are_those_of_scipy_to_the_bit():
+    chance = np.random.default_rng(5)
+    for _ in range(2000):
+        trials = int(chance.integers(1, 1000))
+        events = int(chance.integers(0, trials + 3))
+        rate = float(chance.choice([1.0, 1.0 / trials, chance.random()]))
+        assert _at_least(events, trials, rate) == stats.binom.sf(events - 1, trials, rate)
+    for degrees in np.arange(0.5, 200.0, 0.5):
+        assert _chi_squared(degrees) == stats.chi2.ppf(0.999, degrees)
 
 
 def upper(rejected, reviews):

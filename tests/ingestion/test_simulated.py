@@ -257,6 +257,18 @@ def test_the_feed_keeps_the_clock_s_time() -> None:
     assert feed.read(1.0) is None
 
 
+def test_a_feed_begins_behind_the_tape_that_it_goes_on() -> None:
+    clock = TapeClock(START + 900 * SECOND)
+    feed = SimulatedFeed(SimulatedMarket(1, START), clock)
+    feed.follow(START - 1)
+    feed.follow(START + 880 * SECOND + 7)
+    rows = feed.history(clock.now())
+    assert rows["recv_ts"].min() > START + 880 * SECOND
+    assert set(rows["instrument"]) == set(range(len(feed.catalog.instruments)))
+    again = SimulatedMarket(1, START + 880 * SECOND + 7)
+    assert rows.tobytes() == again.generate(clock.now()).tobytes()
+
+
 def test_a_feed_that_was_held_up_catches_up_in_pieces() -> None:
     clock = TapeClock(START)
     feed = SimulatedFeed(SimulatedMarket(9, START), clock)

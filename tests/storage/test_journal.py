@@ -447,6 +447,43 @@ def test_torn_snapshots_are_skipped(tmp_path: Path) -> None:
         journal.close()
 
 
+def test_a_damaged_snapshot_and_a_long_way_back_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = opened(path)
+    recorder = Recorder(journal, [Tally()], every=150_000)
+    recorder.record(*(deposit(n) for n in range(150_000)))
+    recorder.record(deposit(150_001))
+    said: list[str] = []
+    assert recover(journal, [Tally()], said.append).replayed == 1
+    assert said == []
+    journal.close()
+    tampered(path, "UPDATE snapshots SET checksum = zeroblob(32)")
+    journal, again = opened(path), Tally()
+    assert recover(journal, [again], said.append) == Recovery(0, 150_001)
+    assert said == [
+        "journal: the snapshot after row 150,000 is damaged and is not used",
+        "journal: reading 150,001 rows to rebuild the books",
+    ]
+    assert again.rows == 150_001
+    journal.close()
+
+
+def test_the_newest_record_of_a_kind_is_held_against_the_row_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = opened(path)
+    assert journal.newest("halted") is None
+    journal.append([Halted(ts=1, reason="a"), deposit(2), Halted(ts=3, reason="b"), deposit(4)])
+    assert journal.newest("halted") == Halted(ts=3, reason="b")
+    assert journal.newest("deposited") == deposit(4)
+    journal.close()
+    tampered(path, "UPDATE journal SET body = ? WHERE seq = 4", records.encode(deposit(9)))
+    journal = opened(path)
+    with pytest.raises(StoreError, match="breaks at row 4"):
+        journal.newest("deposited")
+    assert journal.newest("halted") == Halted(ts=3, reason="b")
+    journal.close()
+
+
 def test_recovery_does_not_look_before_the_snapshot_but_verify_does(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     journal = opened(path)
@@ -619,6 +656,71 @@ def check_survivor(path: Path, acknowledged: int) -> None:
     journal.append([deposit(rows + 1)])
     assert journal.verify() == rows + 1
     journal.close()
+
+
+# A writer that kills itself right before a statement of SQLite, the first, the second, ... of the
+# call that takes a snapshot, and of the commits in it.
+DYING = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+from seawall.storage import Durability, Recorder, SqliteJournal
+from test_journal import Tally, deposit
+
+def write(path, last):
+    journal = SqliteJournal(path, Durability.PROCESS)
+    recorder = Recorder(journal, [Tally()], every=10)
+    recorder.record(*(deposit(n) for n in range(1, 15)))
+    recorder.record(*(deposit(n) for n in range(15, 20)))
+    seen = []
+
+    def before(statement):
+        seen.append(statement)
+        if len(seen) == last:
+            os.write(1, statement.split()[0].encode() + b"\\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    journal._connection.connection.set_trace_callback(before)
+    recorder.record(deposit(20))
+    os.write(1, b"alive\\n")
+    os._exit(0)
+
+for line in sys.stdin:
+    path, last = line.split()
+    child = os.fork()
+    if child == 0:
+        write(path, int(last))
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
+"""
+
+
+def test_death_at_any_step_of_a_snapshot_loses_nothing(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    seen: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", DYING.format(folder=str(here))],
+        cwd=here.parents[1],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        while not seen or seen[-1] != "alive":
+            path = tmp_path / f"{len(seen)}.db"
+            print(path, len(seen) + 1, file=writers.stdin, flush=True)
+            seen.append(writers.stdout.readline().strip())
+            assert writers.stdout.readline() == "dead\n"
+            kept = seen.index("COMMIT") < len(seen) - 1 if "COMMIT" in seen else False
+            journal, tally = opened(path), Tally()
+            found = recover(journal, [tally])
+            assert journal.verify() == journal.rows == (20 if kept else 19)
+            assert found.snapshot == (20 if seen[-1] == "alive" else 14)
+            assert tally.state() == [journal.rows, journal.rows * (journal.rows + 1) // 2]
+            journal.close()
+        writers.stdin.close()
+    assert seen[:-1].count("COMMIT") == 2
+    assert {"BEGIN", "INSERT", "DELETE"} < set(seen)
 
 
 # --- a long journal ---
