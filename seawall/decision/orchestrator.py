@@ -266,6 +266,24 @@ class Orchestrator:
                 votes.append(f"{agent} {opinion['score']:+.2f} ({opinion['confidence']:.2f})")
         return f"strength {strength:+.2f}" + (f": {', '.join(votes)}" if votes else "")
 
+    def rationales(
+        self,
+        strengths: NDArray[np.float64],
+        opinions: Mapping[str, NDArray[Any]],
+        rows: NDArray[np.int64],
+    ) -> tuple[list[str], NDArray[np.int64]]:
+        """The rationales of many intents, and the place of each one's among them."""
+        if any(agent in opinions for agent in self._agents):
+            pairs = zip(strengths.tolist(), rows.tolist(), strict=True)
+            words = [self.rationale(strength, opinions, row) for strength, row in pairs]
+            return words, np.arange(len(words))
+        bits = np.ascontiguousarray(strengths, np.float64).view(
+            np.int64
+        )  # 0 and -0 read differently
+        distinct, places = np.unique(bits, return_inverse=True)
+        words = [self.rationale(one, opinions, 0) for one in distinct.view(np.float64).tolist()]
+        return words, places
+
 
 def _intent(
     strategy: str,

@@ -8,7 +8,7 @@ one batch. Acting at every boundary in Python gives the same journal.
 import gc
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -372,25 +372,22 @@ class Busy:
         ended = (reports["what"] == exchanges.CANCELED) | (
             (reports["what"] == exchanges.TOLD) & (reports["whole"] == 1)
         )
-        last = zip(*(reports[name][ended].tolist() for name in ("number", "sequence")), strict=True)
         moved = reports[reports["what"] == exchanges.FILLED_LOTS]
         value = moved["price"] * moved["size"] * self._terms["unit"][moved["instrument"]]
-        flying = []
-        for index in exchange.flight[: stand["flying"]].tolist():
-            order = exchange.orders[index]
-            known = self._order(telling, int(order["number"]))
-            flying.append((known, int(order["sent"]), int(order["arrival"])))
+        flying = exchange.orders[exchange.flight[: stand["flying"]]]
+        known = self._orders(telling, flying["number"].tolist())
+        times = (flying[name].tolist() for name in ("sent", "arrival"))
         parts = reports[: stand["heard"]], reports[stand["heard"] :]
         done = batch.Batch(
             reports["due"],
             moved["sequence"],
             [later(part, self._instruments, prefix) for part in parts],
             int(reports["ts"][-1]) if len(reports) else 0,
-            {f"{prefix}-{number}": sequence for number, sequence in last},
+            (prefix, reports["number"][ended], reports["sequence"][ended]),
             moved["instrument"],
             moved["ts"],
             value,
-            flying,
+            list(zip(known, *times, strict=True)),
             {
                 asset: int(exchange.cash[1, at])
                 for asset, at in self._assets.items()
@@ -408,13 +405,14 @@ class Busy:
         venue.hear(heard)
         executor.hear(heard)
 
-    def _order(self, telling: Telling, number: int) -> Order:
-        """One that was made in the pass, or was open before."""
-        made = telling.order(number)
-        if made is not None:
-            return made[0]
-        action = self._action
-        return action.books.orders.open[f"{action.executor.prefix}-{number}"].order
+    def _orders(self, telling: Telling, numbers: Sequence[int]) -> list[Order]:
+        """Those that were made in the pass, or were open before."""
+        made, prefix = telling.orders(numbers), self._action.executor.prefix
+        opened = self._action.books.orders.open
+        return [
+            made[number][0] if number in made else opened[f"{prefix}-{number}"].order
+            for number in numbers
+        ]
 
     def _books_take_back(self, exchange: exchanges.Exchange, telling: Telling) -> None:
         """The folds: as if they had heard of the records one by one."""
@@ -451,30 +449,31 @@ class Busy:
         standing = sorted(filter(None, exchange.orders["number"].tolist()))
         names = {f"{prefix}-{number}" for number in standing}
         opened = {name: entry for name, entry in orders.open.items() if name in names}
-        for made in map(telling.order, standing):
-            if made is not None:
-                order, ts = made
-                opened[order.client_id] = OrderEntry(
-                    order=order, state=OrderState.SENT, filled=0, changed=ts
-                )
-        done = []
-        for event in events[telling.ended[-KEPT:]]:
-            canceled = event["what"] == kernels.ENDED
-            entry = OrderEntry(
-                order=self._order(telling, int(event["number"])),
-                state=ENDS[int(event["what"])],
-                filled=int(event["filled"]),
-                changed=int(event["ts"]),
-                reason=NOT_FILLED if canceled else "",
+        for order, ts in telling.orders(standing).values():
+            opened[order.client_id] = OrderEntry(
+                order=order, state=OrderState.SENT, filled=0, changed=ts
             )
-            done.append(entry)
+        last = events[telling.ended[-KEPT:]]
+        columns = (last[name].tolist() for name in ("what", "filled", "ts"))
+        done = [
+            OrderEntry(
+                order=order,
+                state=ENDS[what],
+                filled=filled,
+                changed=ts,
+                reason=NOT_FILLED if what == kernels.ENDED else "",
+            )
+            for order, what, filled, ts in zip(
+                self._orders(telling, last["number"].tolist()), *columns, strict=True
+            )
+        ]
         ended = Counter(events["what"][telling.ended].tolist())
         orders.carry(
             len(telling.sent),
             opened,
             {ENDS[what]: count for what, count in ended.items()},
             done,
-            [telling.fill(place) for place in telling.fills[-KEPT:]],
+            telling.newest_fills(KEPT),
             int(events["sequence"][telling.answers].max(initial=0)),
         )
 

@@ -39,7 +39,7 @@ class Telling:
         what = events["what"]
         sends = what == kernels.SENT
         self.events = events
-        self.packed = writer.write(events, words_of(action, events, opinions), seq)
+        self.packed = writer.write(events, *words_of(action, events, opinions), seq)
         self.sent = np.flatnonzero(sends)
         self.answers = np.flatnonzero(what > kernels.SENT)
         self.fills = np.flatnonzero(what == kernels.FILL)
@@ -47,24 +47,29 @@ class Telling:
         self.ended = np.flatnonzero((what == kernels.ENDED) | last)
         self._rows = np.arange(len(events)) + np.cumsum(sends) - sends  # the first of each event
 
-    def record(self, place: int) -> AnyRecord:
-        """Of the event at this place; of SENT the order."""
-        return self.packed.record(self._rows[place])
+    def records(self, places: NDArray[np.int64]) -> list[AnyRecord]:
+        """Of the events at these places; of SENT the order."""
+        return self.packed.records(self._rows[places])
 
-    def order(self, number: int) -> tuple[Order, int] | None:
-        """An order, and when it was sent (ns UTC); None where that was before the pass."""
-        if not len(self.sent) or number < (first := self.events["number"][self.sent[0]]):
-            return None
-        created = cast(OrderCreated, self.record(self.sent[number - first]))
-        return created.order, created.ts
+    def orders(self, numbers: Sequence[int]) -> dict[int, tuple[Order, int]]:
+        """Those of them that were made in the pass, and when each was sent (ns UTC)."""
+        if not len(self.sent):
+            return {}
+        first = int(self.events["number"][self.sent[0]])
+        mine = [number for number in numbers if number >= first]
+        places = self.sent[np.array(mine, np.int64) - first]
+        made = cast(list[OrderCreated], self.records(places))
+        return {number: (one.order, one.ts) for number, one in zip(mine, made, strict=True)}
 
     def approved(self, place: int) -> Approved:
         """By the event at this place."""
-        return cast(IntentApproved, self.record(place)).approved
+        (record,) = self.records(np.array([place]))
+        return cast(IntentApproved, record).approved
 
-    def fill(self, place: int) -> Fill:
-        """The one of the event at this place."""
-        return cast(FillBooked, self.record(place)).fill
+    def newest_fills(self, most: int) -> list[Fill]:
+        """So many of the last."""
+        booked = cast(list[FillBooked], self.records(self.fills[-most:]))
+        return [each.fill for each in booked]
 
     def approvals(self) -> list[AnyRecord]:
         """Of all, the first and the last of a Target and of a Close in each instrument."""
@@ -73,19 +78,15 @@ class Telling:
         keys = self.events["instrument"][found] * (1 + forms.max(initial=0)) + forms
         first = np.unique(keys, return_index=True)[1]
         last = len(found) - 1 - np.unique(keys[::-1], return_index=True)[1]
-        return [self.record(place) for place in found[np.union1d(first, last)]]
+        return self.records(found[np.union1d(first, last)])
 
 
 def words_of(
     action: Action, events: NDArray[Any], opinions: Mapping[str, NDArray[Any]]
-) -> list[str]:
-    """Why each intent was formed."""
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Why intents were formed, and the place among these words of each intent's."""
     wanted = events[events["what"] == kernels.WANTED]
-    rationale = action.orchestrator.rationale
-    return [
-        rationale(strength, opinions, row)
-        for strength, row in zip(wanted["strength"].tolist(), wanted["row"].tolist(), strict=True)
-    ]
+    return action.orchestrator.rationales(wanted["strength"], opinions, wanted["row"])
 
 
 def later(

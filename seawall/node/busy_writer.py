@@ -162,15 +162,17 @@ class Writer:
         most = max(form.count(b"\xa4\0") for form in forms) * (_NUMBER + len(self._prefix))
         self._widest = LINK + max(map(len, forms)) + most
 
-    def write(self, events: NDArray[Any], words: Sequence[str], seq: int) -> Packed:
+    def write(
+        self, events: NDArray[Any], words: Sequence[str], places: NDArray[np.int64], seq: int
+    ) -> Packed:
         """The rows that follow row `seq`.
 
         Args:
             events: EVENT; those that are WANTED get the places of their words into `size`.
-            words: why, of each of them.
+            words: why. places: of each one's words among them.
         """
         wanted = events["what"] == kernels.WANTED
-        events["size"][wanted] = np.arange(len(words))
+        events["size"][wanted] = places
         texts = self._texts + [_text(word) for word in words]
         rows = np.zeros(len(events) + int((events["what"] == kernels.SENT).sum()), kernel.ROW)
         kernel.lay_out(events, FIRST_FORMS, self._newest, rows)

@@ -142,6 +142,12 @@ class Packed:
         """Of the row at this place."""
         return records.decode(self.body(at))
 
+    def records(self, at: NDArray[np.int64]) -> list[AnyRecord]:
+        """Of the rows at these places."""
+        begins = np.where(at > 0, self.ends[at - 1], 0) + LINK
+        parts = zip(begins.tolist(), self.ends[at].tolist(), strict=True)
+        return [records.decode(self.data[begin:end]) for begin, end in parts]
+
     def hashes(self, head: bytes) -> NDArray[np.uint8]:
         """(rows, 32) every row's hash, as `link`. head: of the row before the first."""
         return chain.hashes(head, self.data, self.ends)

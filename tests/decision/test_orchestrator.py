@@ -345,3 +345,22 @@ def test_wrong_parameters_are_refused() -> None:
         OrchestratorShape(hold=-1.0)
     with pytest.raises(SettingError, match="weights"):
         Orchestrator(catalog(), ["BTC"], {"one": -1.0}, SECOND)
+
+
+spoken = st.lists(st.sampled_from(["one", "two", "somebody else"]), unique=True)
+strengths = st.lists(st.sampled_from([0.0, -0.0, 0.004, 0.125, -0.126, 1.0]), max_size=8)
+
+
+@given(spoken, strengths, st.randoms(use_true_random=False))
+def test_many_rationales_are_those_of_one_by_one(agents, strengths, random):
+    orchestrator = make()
+    opinions = {agent: np.zeros(8, OPINION) for agent in agents}
+    for opinion in opinions.values():
+        opinion["score"] = [random.uniform(-1.0, 1.0) for _ in opinion]
+        opinion["confidence"] = [random.random() for _ in opinion]
+    rows = np.array([random.randrange(8) for _ in strengths], np.int64)
+    words, places = orchestrator.rationales(np.array(strengths), opinions, rows)
+    assert [words[place] for place in places] == [
+        orchestrator.rationale(strength, opinions, row)
+        for strength, row in zip(strengths, rows, strict=True)
+    ]

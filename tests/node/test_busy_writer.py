@@ -15,6 +15,7 @@ from seawall.core.records import (
     OrderChanged,
     OrderCreated,
     RunStopping,
+    encode,
 )
 from seawall.ingestion.simulated import SimulatedMarket
 from seawall.node.busy_kernels import ACCEPTED, APPROVED, ENDED, EVENT, FILL, SENT, WANTED
@@ -69,13 +70,15 @@ def passes(draw):
         elif open_intents:
             found.append(answer_to(open_intents.pop(), draw))
     events = np.array([one.item() for one in found], EVENT)
-    words = [draw(st.text(max_size=300)) for _ in range(int((events["what"] == WANTED).sum()))]
-    return events, words
+    words = draw(st.lists(st.text(max_size=300), min_size=1, max_size=4))
+    count = int((events["what"] == WANTED).sum())
+    places = [draw(st.integers(0, len(words) - 1)) for _ in range(count)]
+    return events, words, places
 
 
-def told(events, words, strategy, prefix):
+def told(events, words, places, strategy, prefix):
     """The same as records."""
-    left, intents, found = list(words), {}, []
+    left, intents, found = [words[place] for place in places], {}, []
     for event in events:
         one = dict(zip(EVENT.names, event.item(), strict=True))
         ts, instrument = one["ts"], INSTRUMENTS[one["instrument"]]
@@ -149,15 +152,18 @@ def told(events, words, strategy, prefix):
 @settings(deadline=None, max_examples=300)
 @given(happened=passes(), strategy=names, prefix=names, before=st.integers(0, 3))
 def test_rows_are_those_of_the_records(happened, strategy, prefix, before):
-    events, words = happened
-    records = told(events, words, strategy, prefix)
+    events, words, places = happened
+    records = told(events, words, places, strategy, prefix)
     one_by_one, packed = MemoryJournal(), MemoryJournal()
     opening = [RunStopping(ts=n, reason="", flatten=False) for n in range(before)]
     for journal in (one_by_one, packed):
         journal.append(opening)
     one_by_one.append(records)
     writer = Writer(INSTRUMENTS, strategy, prefix, EXPIRY, ACCEPT)
-    packed.take(writer.write(events.copy(), words, packed.rows))
+    rows = writer.write(events.copy(), words, np.array(places, np.int64), packed.rows)
+    some = np.arange(0, len(records), 2)[::-1]
+    assert [*map(encode, rows.records(some))] == [encode(records[at]) for at in some]  # NaN != NaN
+    packed.take(rows)
     for journal in (one_by_one, packed):
         journal.append(opening)
     assert (packed.rows, packed.head) == (one_by_one.rows, one_by_one.head)

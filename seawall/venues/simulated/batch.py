@@ -25,7 +25,8 @@ class Batch(NamedTuple):
     Attributes:
         due: of each report, ns UTC at the node. moves: the sequences of the fills. tell: parts of
             the reports, how many they are and what puts them into words. said: ns UTC of the last.
-        ended: orders that are done, and the sequence of their last report.
+        ended: orders that are done: how their client ids begin, their numbers, and the sequence of
+            the last report of each.
         traded, at, values: of each fill its instrument's place, time (ns UTC) and value.
         flying: orders that have not arrived, with when they were sent and when they will.
         balances: asset -> smallest units. positions: instrument -> [lots, cost] of the open lots,
@@ -37,7 +38,7 @@ class Batch(NamedTuple):
     moves: NDArray[np.int64]
     tell: Sequence[tuple[int, Callable[[], list[Report]]]]
     said: int
-    ended: Mapping[str, int]
+    ended: tuple[str, NDArray[np.int64], NDArray[np.int64]]
     traded: NDArray[np.int64]
     at: NDArray[np.int64]
     values: NDArray[np.int64]
@@ -73,8 +74,8 @@ def flying(engine: Engine) -> list[Requested] | None:
 def take_back(engine: Engine, batch: Batch) -> None:
     """Take over what happened since `flying`."""
     matching = engine.matching
-    engine.postpone(batch.due, batch.moves, batch.tell, batch.ended)
-    for client_id in [each for each in matching.live if each in batch.ended]:
+    engine.postpone(batch.due, batch.moves, batch.tell, *batch.ended)
+    for client_id in [each for each in matching.live if engine.has_ended(each)]:
         del matching.live[client_id], matching.orders[client_id]
     instruments = engine.catalog.instruments
     keys = batch.at // DAY * len(instruments) + batch.traded

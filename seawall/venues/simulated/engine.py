@@ -99,12 +99,18 @@ class Engine:
         due: NDArray[np.int64],
         moves: NDArray[np.int64],
         tell: Sequence[tuple[int, Callable[[], list[Report]]]],
-        ended: Mapping[str, int],
+        prefix: str,
+        numbers: NDArray[np.int64],
+        finals: NDArray[np.int64],
     ) -> None:
-        """Reports that were made elsewhere, see `Told.postpone`. ended: orders that are done, and
-        the sequence of their last report."""
+        """Reports that were made elsewhere, see `Told.postpone`, and the orders that are done, see
+        `Told.end`."""
         self._told.postpone(due, moves, tell)
-        self._told.ended.update(ended)
+        self._told.end(prefix, numbers, finals)
+
+    def has_ended(self, client_id: str) -> bool:
+        """Whether it is an order that ended elsewhere, or before the last checkpoint."""
+        return self._told.final_of(client_id) is not None
 
     @property
     def last_due(self) -> int:
@@ -315,7 +321,7 @@ class Engine:
         """OrderRefusedError where the order can never be valid."""
         if self._failed:
             raise requests.refuse(order, _FAILED)
-        if order.client_id in self.matching.orders or order.client_id in self._told.ended:
+        if order.client_id in self.matching.orders or self.has_ended(order.client_id):
             raise requests.refuse(order, "this client id was used before")
         index = self.matching.index.get(order.instrument, -1)
         instrument = self.catalog.instruments[index] if index >= 0 else None

@@ -40,8 +40,8 @@ class Told:
     """All reports ever made, in order; `due` is when each reaches the node.
 
     Attributes:
-        ended: client id → sequence of the last report, of the orders before the last checkpoint,
-            and of those that ended while the exchange ran compiled.
+        ended: client id → sequence of the last report, of the orders before the last checkpoint.
+            See `end` for those that ended while the exchange ran compiled.
         unmarked: entries of the log since then.
     """
 
@@ -49,6 +49,7 @@ class Told:
         self.due = array("q")
         self.ended: dict[str, int] = {}
         self.unmarked = 0
+        self._finals: dict[str, array[int]] = {}  # prefix → by number the last report; 0: none
         self._log = log
         self._archived = 0  # reports before the last checkpoint
         self._recent: list[Report | None] = []  # the others; None: see `postpone`
@@ -88,6 +89,27 @@ class Told:
             self._recent.extend([None] * count)
         self.due.frombytes(due.tobytes())
         self._movements.frombytes(moves.tobytes())
+
+    def end(self, prefix: str, numbers: NDArray[np.int64], sequences: NDArray[np.int64]) -> None:
+        """Orders that are done, by number: client ids are ``PREFIX-NUMBER``, counted from 1.
+
+        Args:
+            sequences: of the last report of each.
+        """
+        finals = self._finals.setdefault(prefix, array("q"))
+        missing = int(numbers.max(initial=-1)) + 1 - len(finals)
+        finals.frombytes(bytes(max(0, missing) * finals.itemsize))
+        np.frombuffer(finals, np.int64)[numbers] = sequences
+
+    def final_of(self, client_id: str) -> int | None:
+        """Sequence of the last report of an order that is in `ended` or came to its `end`."""
+        sequence = self.ended.get(client_id)
+        if sequence is None:
+            prefix, dash, digits = client_id.rpartition("-")
+            finals = self._finals.get(prefix)
+            if finals and dash and digits.isdecimal() and digits == str(number := int(digits)):
+                sequence = finals[number] or None if number < len(finals) else None
+        return sequence
 
     def _from(self, begin: int, end: int) -> list[Report]:
         """A part of the recent reports."""
@@ -136,8 +158,8 @@ class Told:
         return list(islice(found, most))
 
     def last_of(self, client_id: str) -> OrderReport | None:
-        """The last report of an order of `ended`."""
-        sequence = self.ended.get(client_id)
+        """The last report of an order of `final_of`."""
+        sequence = self.final_of(client_id)
         if sequence is None:
             return None
         if sequence > self._archived:
