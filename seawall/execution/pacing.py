@@ -90,6 +90,8 @@ class Pacer:
         reading = self._reading(parent, plan, done, now)
         left = abs(delta)
         out = left if reading >= plan.at[-1] else min(left, schedules.due(plan, reading) - done)
+        if parent.pace.algorithm is Algorithm.ICEBERG:  # what a goal has grown by is hidden too
+            out = min(out, parent.pace.visible)
         return self._due(goal, parent.side.sign * schedules.joined(parent, out, left), touch)
 
     def _due(self, goal: Approved, lots: int, touch: Touch) -> Due:

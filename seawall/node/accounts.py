@@ -347,14 +347,14 @@ class Accounts:
             What was adopted, a line each; a second time finds nothing.
 
         Raises:
-            VenueUnreachableError: one does not answer, or something cannot be adopted.
+            VenueUnreachableError: one does not answer, something cannot be adopted, or it has not
+                stood for so long that trading is halted for it.
         """
         chosen = [desk for desk in self.desks if desk.name == account] or self.desks
-        if any(desk.executor.doubtful for desk in chosen):
-            raise VenueUnreachableError("an order's fate is unknown; adopt when that is settled")
+        for desk in chosen:
+            self._check_adoptable(desk, now)
         adopted: list[str] = []
         for desk in chosen:
-            desk.executor.sync_fills(now)
             found = desk.strangers(who, now)
             adopted += [f"order {one.client_id} of {one.instrument}" for one in found]
             if found:
@@ -374,6 +374,26 @@ class Accounts:
             self._halt("", now, desk.name)
             desk.compare_due = True
         return adopted
+
+    def _check_adoptable(self, desk: AccountDesk, now: int) -> None:
+        """VenueUnreachableError where what its venue says may not be what is true.
+
+        Balances lag behind fills for a while: what differs is adopted once it has stood, which is
+        what halts; and fills that come while we look are in the balances already, or not yet.
+        """
+        if desk.executor.doubtful:
+            raise VenueUnreachableError("an order's fate is unknown; adopt when that is settled")
+        desk.executor.sync_fills(now)
+        found = desk.differences()
+        if desk.executor.sync_fills(now):
+            raise VenueUnreachableError("the account moves; adopt when nothing is under way")
+        halts = self._books.tally.halts if desk.name else {"": self._books.tally.halted}
+        if found and not halts.get(desk.name):
+            desk.compare_due = True
+            raise VenueUnreachableError(
+                f"{in_words([], found)}; that may be an exchange which is late: adopt once it "
+                "stays, and trading is halted for it"
+            )
 
     def _transfers(self, chosen: Sequence[AccountDesk], who: str, now: int) -> list[str]:
         """Cash that one account has less and another more, as far as the two agree."""

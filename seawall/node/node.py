@@ -16,25 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import HOUR, MINUTE, SECOND, Clock, TapeClock
-from seawall.core.commands import (
-    ADOPT,
-    BAN,
-    CLOSE,
-    COMMANDS,
-    EMERGENCY_STOP,
-    RECONCILE,
-    RELEASE,
-    ROLL_BACK,
-    UNBAN,
-    Command,
-)
-from seawall.core.errors import InvariantError, SeawallError
+from seawall.core.errors import InvariantError
 from seawall.core.events import EventFlag, EventKind, Raw, empty
 from seawall.core.intents import Approved
 from seawall.core.ports import Commands, Feed, Publisher, Venue
 from seawall.core.records import (
     Digest,
-    OperatorCommanded,
     RunStarted,
     RunStopped,
     RunStopping,
@@ -45,6 +32,7 @@ from seawall.node.action import Action
 from seawall.node.busy import Busy
 from seawall.node.heartbeat import Heartbeat
 from seawall.node.naive import NaiveModel
+from seawall.node.operator import Operator
 from seawall.node.perception import FramesHash, Perceived, Perception, boundary_of, edges_of
 from seawall.node.provenance import Reviewed, long_lists
 from seawall.node.provenance_views import model_measures
@@ -142,6 +130,7 @@ class Node:
         self._say = say
         self._said: str | None = None  # why nothing is traded, as the user was last told
         self._releases = releases
+        self._operator = Operator(perception, action, ports.recorder, say)
         self._watch = watch
         self._eager = eager or watch is not None
         self._quiet = Quiet(action, perception.catalog)
@@ -324,7 +313,8 @@ class Node:
             self.action.halt("", ts)  # what halted the last run is checked again from here on
         for account in list(books.tally.halts):
             self.action.halt("", ts, account)
-        self._release(ts)
+        for name in self._releases:
+            self._operator.release(name, AT_START, ts)
         try:
             accounts.recover(ts)
             self.action.reconcile(ts)
@@ -356,39 +346,8 @@ class Node:
         """What the operator has asked for since the last rows, at this place in time."""
         commands = self.ports.commands.poll() if self.ports.commands is not None else []
         for command in commands:
-            now = self.now
-            said = {COMMANDS[command.name]: command.target}
-            self.recorder.record(
-                OperatorCommanded(ts=now, command=command.name, arguments=said, who=command.who)
-            )
-            try:
-                self._obey(command, now)
-            except SeawallError as error:
-                if self._say is not None:
-                    self._say(f"{command.name} {command.target}: {error}")
             self._journal_gates()
-
-    def _obey(self, command: Command, now: int) -> None:
-        if command.name == RECONCILE:
-            self.action.compare_due = True
-            return
-        if command.name == ADOPT:
-            adopted = self.action.adopt(command.who, now, command.target)
-            if self._say is not None:
-                self._say(f"adopted: {'; '.join(adopted) or 'nothing: the books agree'}")
-            return
-        if command.name == EMERGENCY_STOP:
-            name = "emergency_close" if command.target == CLOSE else "emergency_stop"
-            for change in self.action.books.breakers.trip(name, now, command.who):
-                self.recorder.record(change)
-            return
-        if command.name == RELEASE:
-            self._close_breaker(command.target, command.who, now)
-            return
-        gating = self.perception.gating
-        orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
-        orders[command.name](command.target, command.who, now)
-        self.perception.tell()
+            self._lists_due |= self._operator.obey(command, self.now)
 
     def _think(self, seen: Perceived) -> tuple[dict[str, NDArray[Any]], NDArray[np.float64]]:
         """The opinions and what they come to; nothing where one of them fails, which halts."""
@@ -452,30 +411,6 @@ class Node:
             self._said = reason
         if self._say is not None:
             self.action.accounts.tell(self.action.troubles, self._say)
-
-    def _release(self, ts: int) -> None:
-        """Close the breakers that the operator has released by name; all of their keys.
-
-        Raises:
-            SeawallError: one is not open, or its cooldown is not over.
-        """
-        for name in self._releases:
-            said = {COMMANDS[RELEASE]: name}
-            self.recorder.record(
-                OperatorCommanded(ts=ts, command=RELEASE, arguments=said, who=AT_START)
-            )
-            self._close_breaker(name, AT_START, ts)
-
-    def _close_breaker(self, name: str, who: str, ts: int) -> None:
-        """As an operator has said; SeawallError where it is not open, or its cooldown not over."""
-        breakers = self.action.books.breakers
-        stopped = [s.key for s in breakers.status() if s.name == name and s.state != "CLOSED"]
-        for key in stopped or [""]:
-            state = ""
-            while state != "CLOSED":  # through HALF_OPEN
-                (change,) = breakers.release(name, key, ts, who)
-                self.recorder.record(change)
-                state = change.state
 
     def _digest(self, frames: NDArray[Any], now: int) -> None:
         """Every minute (64 boundaries; of bars a day): where perception stands, and a comparison

@@ -23,9 +23,10 @@ from seawall.core.records import (
 from seawall.core.sections import RiskSettings
 from seawall.core.verdicts import GateDecision
 from seawall.gating.model import decoded
-from seawall.risk.breakers import BREAKERS, CALM, Recovery
+from seawall.risk.breakers import BREAKERS, BY_HAND, CALM, Recovery
 from seawall.risk.breakers import Action as BreakerAction
 from seawall.simulation.exposure import Exposure
+from seawall.simulation.plans import Plans
 from seawall.simulation.shadow import Shadow
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ CHECKS = {  # name → what it holds, for people
     "venue": "every fill and payment is booked once, in the venue's order and as the venue has it",
     "limits": "no approval and no order beyond the limits of the settings, computed anew",
     "blocked": "no new risk after a halt or a stop, past an open breaker, or beside an UNKNOWN",
+    "emergency": "after an operator's stop no risk is added; what was to be closed is flat",
+    "parents": "a parent order's children keep to its lots, its pace and what may be shown",
     "admission": "nothing of a barred source, out of sequence or malformed is admitted",
     "breakers": "a breaker closes by its rule or an operator's word alone; a restart forgets none",
     "journal": "no durable row is lost, the chain holds, and the rows give the folds as they are",
@@ -74,12 +77,18 @@ class Checks:
         true_movements: what the exchange has next, after a report's sequence.
     """
 
-    def __init__(self, instruments: dict[str, Instrument], risk: RiskSettings) -> None:
+    def __init__(
+        self,
+        instruments: dict[str, Instrument],
+        risk: RiskSettings,
+        strategies: Sequence[str] = (),
+    ) -> None:
         self.shadow = Shadow(instruments)
         self.node: Node | None = None
         self.true_movements: Callable[[int], list[Movement]] = lambda after: []
         self._instruments = instruments
         self._exposure = Exposure(self.shadow, instruments, risk)
+        self._plans = Plans(self.shadow, strategies)
         self._sent: set[str] = set()
         self._looked = -1
         self._moved = -1
@@ -92,8 +101,10 @@ class Checks:
         """The folds have not heard of them yet."""
         for record in records:
             match record:
-                case OrderCreated(order=order):
+                case OrderCreated(order=order, ts=ts):
                     self._created(order)
+                    if broken := self._plans.broken(order, ts):
+                        raise ViolationError("parents", broken)
                 case FillBooked(fill=movement) | FundingBooked(funding=movement):
                     self._booked(movement)
                 case BreakerChanged():
@@ -113,11 +124,11 @@ class Checks:
         shadow = self.shadow
         if order.client_id in shadow.orders:
             raise ViolationError("once", f"client id {order.client_id} is used twice")
-        held = shadow.positions.get(order.instrument, 0)
         low, high = shadow.worst(order.instrument, order)
         after = high if order.side.sign > 0 else low
-        if min(0, held) <= after <= max(0, held):
-            return  # it reduces, whatever else fills
+        if self.reduces(order):
+            return
+        self._stopped_by_hand(f"order {order.client_id} is made")
         if reasons := self._obstacles(order.instrument):
             text = f"order {order.client_id} adds risk, though {'; '.join(reasons)}"
             raise ViolationError("blocked", text)
@@ -127,6 +138,17 @@ class Checks:
             raise ViolationError("limits", text)
         self._within({order.instrument: abs(after)}, f"order {order.client_id}", DRIFT)
 
+    def reduces(self, order: Order) -> bool:
+        """Whether an order makes a position smaller, whatever else fills."""
+        held = self.shadow.positions.get(order.instrument, 0)
+        worst = self.shadow.worst(order.instrument, order)[order.side.sign > 0]
+        return min(0, held) <= worst <= max(0, held)
+
+    def _stopped_by_hand(self, what: str) -> None:
+        if self.shadow.stops_by_hand:
+            stops = ", ".join(self.shadow.stops_by_hand)
+            raise ViolationError("emergency", f"{what} and adds risk, though {stops} was said")
+
     def _obstacles(self, name: str) -> list[str]:
         """What forbids new risk on an instrument."""
         shadow = self.shadow
@@ -135,7 +157,7 @@ class Checks:
         if shadow.stopping:
             reasons.append("the run is stopping")
         for (breaker, key), latch in shadow.latches.items():
-            action = BREAKERS[breaker].action
+            action = (BREAKERS.get(breaker) or BY_HAND[breaker]).action
             if action is BreakerAction.LEARN or (action is BreakerAction.FREEZE and key != group):
                 continue
             reasons.append(f"breaker {breaker} {key} is {latch.state}")
@@ -176,7 +198,7 @@ class Checks:
             raise ViolationError("breakers", what)
         if change.state == "OPEN" or before is None or change.name in self._released:
             return
-        breaker = BREAKERS[change.name]
+        breaker = BREAKERS.get(change.name) or BY_HAND[change.name]
         if breaker.recovery is Recovery.MANUAL:
             raise ViolationError("breakers", f"{what} without an operator")
         if change.ts - before.ts < breaker.cooldown or change.measure >= CALM * change.threshold:
@@ -212,6 +234,8 @@ class Checks:
         if life is None or life.state is not OrderState.SENT or life.order != order:
             raise ViolationError("once", f"order {name} leaves, and the journal does not have it")
         self._sent.add(name)
+        if not self.reduces(order):
+            self._stopped_by_hand(f"order {name} leaves")
 
     # --- at every step ---
 
@@ -227,6 +251,9 @@ class Checks:
         latches = {key: str(latch.state) for key, latch in books.breakers.latches.items()}
         if latches != {key: latch.state for key, latch in shadow.latches.items()}:
             raise ViolationError("breakers", f"the journal has {shadow.latches}, live: {latches}")
+        for name in shadow.stops_by_hand:
+            if (name, "") not in shadow.latches:
+                raise ViolationError("emergency", f"{name} was said, and it is not so")
         if self._moved != shadow.movements:
             self._moved = shadow.movements
             self._look_at_money(books)
@@ -276,7 +303,8 @@ class Checks:
         gating = node.perception.gating
         for at, source in enumerate(node.perception.catalog.sources):
             barred = source.name in self.shadow.barred and not gating.sources[source.name].admitted
-            if barred and (kept["source"] == at).any():
+            since = self.shadow.barred.get(source.name, 0)  # perhaps by a review within these rows
+            if barred and ((kept["source"] == at) & (kept["recv_ts"] > since)).any():
                 raise ViolationError("admission", f"rows of {source.name}, which is barred")
         said = kept[(kept["kind"] != EventKind.DOWN) & (kept["kind"] != EventKind.SNAPSHOT)]
         bad = (said["price"] <= 0) | (said["size"] < 0) | (said["flags"] & UNTRUE != 0)

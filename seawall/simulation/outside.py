@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from seawall.core.commands import BAN, ROLL_BACK, UNBAN, Command
+from seawall.core.commands import (
+    ADOPT,
+    BAN,
+    CLOSE,
+    EMERGENCY_STOP,
+    KEEP,
+    RECONCILE,
+    RELEASE,
+    ROLL_BACK,
+    UNBAN,
+    Command,
+)
 from seawall.core.events import EventFlag, Raw
 from seawall.core.instruments import Catalog
 from seawall.core.randomness import generator
@@ -12,7 +23,16 @@ from seawall.simulation.faults import Fault
 from seawall.simulation.scene import LENGTH, START, Scene
 from seawall.simulation.scheduler import Scheduler
 
-COMMANDS = {"ban": BAN, "unban": UNBAN, "roll_back": ROLL_BACK}
+FOR_GOOD = 0.4  # share of the emergency stops that nobody releases
+WHO = "operator"
+
+COMMANDS = {
+    "ban": BAN,
+    "unban": UNBAN,
+    "roll_back": ROLL_BACK,
+    "reconcile": RECONCILE,
+    "adopt": ADOPT,
+}
 
 
 class Market:
@@ -107,6 +127,7 @@ class Operator:
     def __init__(self, catalog: Catalog, scheduler: Scheduler) -> None:
         self._catalog = catalog
         self._scheduler = scheduler
+        self._shadow = scheduler.checks.shadow
 
     def poll(self) -> list[Command]:
         """The commands that are due, each once."""
@@ -114,10 +135,26 @@ class Operator:
         given = []
         for kind, name in COMMANDS.items():
             if fault := self._scheduler.strike(kind):
-                given.append(Command(name=name, target=self._target(fault), who="operator"))
-        return given
+                given.append(Command(name=name, target=self._target(fault), who=WHO))
+        return given + self._emergency()
+
+    def _emergency(self) -> list[Command]:
+        """The hand on the big red button, and off it again: asked for until it is in the journal,
+        and not once more."""
+        fault, shadow = self._scheduler.during("emergency"), self._shadow
+        if fault is not None:
+            if fault.name in shadow.stops:
+                return []
+            target = CLOSE if fault.choice < 0.5 else KEEP
+            return [Command(name=EMERGENCY_STOP, target=target, who=f"{WHO} {fault.name}")]
+        if shadow.stops_by_hand and not self._scheduler.for_good("emergency", FOR_GOOD):
+            name = next(iter(shadow.stops_by_hand))
+            return [Command(name=RELEASE, target=name, who=WHO)]
+        return []
 
     def _target(self, fault: Fault) -> str:
+        if fault.kind in ("reconcile", "adopt"):
+            return "simulated"
         if fault.kind == "roll_back":
             groups = sorted({i.consensus_group for i in self._catalog.instruments})
             return groups[fault.pick(len(groups))]

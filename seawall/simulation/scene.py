@@ -29,6 +29,7 @@ CALM = 4 * SECOND  # after the start in which nothing fails, so that there is so
 ACTIVE = 28 * SECOND  # after the start by which all faults are over
 LENGTH = 52 * SECOND  # what is left is the time in which all must be well again
 QUIET = 3 * SECOND  # before the end, in which nothing new is wanted
+PACED = (0.0, 0.0, 0.3, 0.9)  # shares of the random wishes
 MARKETS = 4  # different markets of each form
 
 
@@ -41,6 +42,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         history: ns of the past that a new life looks back on.
         wishes: mean share of boundaries at which the random trader wants something, 0: the agents
             trade alone.
+        paced: share of the trader's wishes that are worked as parent orders.
         block: mean ns of the tape in one read of the feed.
         snapshots: mean number of the folds' snapshots in a run.
     """
@@ -52,6 +54,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     market: int
     history: int
     wishes: float
+    paced: float
     block: int
     snapshots: float
     settings: Settings
@@ -104,6 +107,7 @@ def scene_of(seed: int) -> Scene:
         market=int(one(*range(MARKETS))),
         history=HISTORY if learning else int(one(0, SHORT)),
         wishes=one(0.0, 0.05, 0.2, 0.5),
+        paced=PACED[int(generator(seed, "simulation.scene.paced").random() * len(PACED))],
         block=int(one(60, 150, 400) * MILLISECOND),
         snapshots=one(0.0, 2.0, 10.0),
         settings=settings,

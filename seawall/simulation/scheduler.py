@@ -140,6 +140,11 @@ class Scheduler:
                 return fault
         return None
 
+    def for_good(self, kind: str, share: float) -> bool:
+        """Whether what a fault of this kind has left behind stays: so of a share of them."""
+        begun = [f for f in self._lasting.get(kind, ()) if f.name in self._begun]
+        return any(fault.strength < share for fault in begun)
+
     def first(self, fault: Fault) -> bool:
         """Whether this is the first time that somebody asks about a fault that lasts."""
         name = f"{fault.name} seen"

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from seawall.core.commands import CLOSE, EMERGENCY_STOP, RELEASE
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
 from seawall.core.orders import Fill, Order, OrderState
+from seawall.core.parents import Parent
 from seawall.core.records import (
     AnyRecord,
     BreakerChanged,
@@ -20,10 +22,14 @@ from seawall.core.records import (
     FundingBooked,
     Halted,
     IntentApproved,
+    LotsTransferred,
     ModelRolledBack,
     ModelUpdated,
+    OperatorCommanded,
     OrderChanged,
     OrderCreated,
+    ParentBegan,
+    ParentEnded,
     RunStarted,
     RunStopping,
     SourceJudged,
@@ -57,9 +63,13 @@ class Shadow:
         payments, liquidations: of funding, and fills that the venue itself has made.
         movements: fills and payments so far. sequence: of the last one.
         latches: (breaker, key) → its last record, of those not CLOSED.
-        approved: instrument → lots last approved in this run.
+        approved: instrument → lots last approved, in this run or for a parent that goes on.
+        parents: parent orders that are being worked.
+        held: (instrument, strategy) → signed lots of its sub-ledger.
+        stops: who has said to stop at once. stops_by_hand: breakers that this has opened and nobody
+            has closed, as they must be by the operators' words alone.
         models: group → bytes of the model last journaled.
-        barred: sources that may not be let in.
+        barred: sources that may not be let in → ns UTC since when.
     """
 
     def __init__(self, instruments: Mapping[str, Instrument]) -> None:
@@ -79,8 +89,12 @@ class Shadow:
         self.runs = 0
         self.latches: dict[tuple[str, str], BreakerChanged] = {}
         self.approved: dict[str, int] = {}
+        self.parents: dict[str, Parent] = {}
+        self.held: dict[tuple[str, str], int] = {}
+        self.stops: set[str] = set()
+        self.stops_by_hand: dict[str, None] = {}
         self.models: dict[str, bytes] = {}
-        self.barred: set[str] = set()
+        self.barred: dict[str, int] = {}
         self._lots: dict[str, deque[list[int]]] = {}  # instrument → [lots, ticks], first in first
 
     def take(self, record: AnyRecord) -> None:
@@ -92,8 +106,12 @@ class Shadow:
             case OrderChanged(client_id=client_id, state=state, ts=ts):
                 self.orders[client_id].since = ts
                 self._move(self.orders[client_id], state)
-            case FillBooked(fill=fill):
+            case FillBooked(fill=fill, strategy=strategy):
                 self._fill(fill)
+                self._hold(fill.instrument, strategy, fill.side.sign * fill.size)
+            case LotsTransferred(instrument=name, giver=giver, taker=taker, lots=lots):
+                self._hold(name, giver, -lots)
+                self._hold(name, taker, lots)
             case FundingBooked(funding=funding):
                 self._pay(funding.asset, funding.amount)
                 self.sequence = funding.sequence
@@ -103,6 +121,8 @@ class Shadow:
                 self._pay(asset, -amount)
             case Halted(reason=reason):
                 self.halted = reason
+            case OperatorCommanded():
+                self._command(record)
             case BreakerChanged():
                 self.latches[record.name, record.key] = record
                 if record.state == "CLOSED":
@@ -112,17 +132,35 @@ class Shadow:
             case RunStarted():
                 self.runs += 1
                 self.stopping = False
-                self.approved.clear()
+                worked = {parent.instrument for parent in self.parents.values()}
+                self.approved = {n: lots for n, lots in self.approved.items() if n in worked}
+            case ParentBegan(parent=parent):
+                self.parents[parent.parent_id] = parent
+            case ParentEnded(parent_id=name):
+                del self.parents[name]
             case RunStopping():
                 self.stopping = True
             case ModelUpdated(group=group, model=model) | ModelRolledBack(group=group, model=model):
                 self.models[group] = model
-            case SourceJudged(source=source, standing=standing):
-                self.barred.discard(source)
+            case SourceJudged(source=source, standing=standing, ts=ts):
                 if standing in (Standing.SUSPENDED, Standing.BANNED):
-                    self.barred.add(source)
+                    self.barred.setdefault(source, ts)
+                else:
+                    self.barred.pop(source, None)
             case _:
                 pass
+
+    def _hold(self, instrument: str, strategy: str, lots: int) -> None:
+        self.held[instrument, strategy] = self.held.get((instrument, strategy), 0) + lots
+
+    def _command(self, said: OperatorCommanded) -> None:
+        """An operator's word: from here on it holds."""
+        if said.command == EMERGENCY_STOP:
+            self.stops.add(said.who.rpartition(" ")[2])
+            closing = said.arguments["positions"] == CLOSE
+            self.stops_by_hand["emergency_close" if closing else "emergency_stop"] = None
+        elif said.command == RELEASE:
+            self.stops_by_hand.pop(said.arguments["breaker"], None)
 
     def _move(self, life: Life, state: OrderState) -> None:
         life.state = state

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from seawall.core.clock import SECOND
 from seawall.core.intents import Close, Target, Urgency
+from seawall.core.parents import Algorithm, Pace
 from seawall.core.randomness import generator
 from seawall.decision.orchestrator import Orchestrator
 from seawall.simulation.scene import LENGTH, QUIET, START, Scene
 
 STRATEGY = "random"
 LASTS = 5 * SECOND
+ALGORITHMS = tuple(Algorithm)
 URGENCIES = (Urgency.NORMAL, Urgency.PASSIVE, Urgency.PASSIVE, Urgency.URGENT)
 
 
@@ -64,7 +66,9 @@ class Trader:
         if not self._scene.wishes or not equity > 0:
             return wishes
         random = generator(self._scene.seed, "simulation.trader", now)
+        paces = generator(self._scene.seed, "simulation.pace", now)
         for name, _ in self._inner.traded:
+            pace = self._pace(paces.random(4).tolist())
             wanted, size, urgency, closing = random.random(4).tolist()
             if wanted >= self._scene.wishes:
                 continue
@@ -90,6 +94,20 @@ class Trader:
                         urgency=kind,
                         instrument=name,
                         exposure=1.5 * equity * (2.0 * size - 1.0),
+                        pace=pace,
                     )
                 )
         return wishes
+
+    def _pace(self, draws: list[float]) -> Pace | None:
+        """How a wish is to be worked, drawn from four numbers in [0, 1); None: as it comes."""
+        paced, algorithm, length, slices = draws
+        if paced >= self._scene.paced:
+            return None
+        return Pace(
+            algorithm=ALGORITHMS[int(algorithm * len(ALGORITHMS))],
+            horizon=int((1.0 + 7.0 * length) * SECOND),
+            slices=2 + int(8 * slices),
+            bend=2.0,
+            visible=1 + int(1000 * slices),
+        )

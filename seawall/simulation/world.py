@@ -283,12 +283,13 @@ class World:
         if node.action.executor.behind or node.action.executor.unreachable:
             raise ViolationError("liveness", f"out of touch: {node.action.blocks()}")
         known = ["breaker"] + ["unknown measure"] * self._unpriced(node)
-        if shadow.barred.issuperset(source.name for source in self.catalog.sources):
+        if all(source.name in shadow.barred for source in self.catalog.sources):
             known.append(SILENT)
         unexplained = [r for r in node.action.reasons if not r.startswith(tuple(known))]
         if unexplained and not shadow.latches:
             raise ViolationError("liveness", f"no trading: {'; '.join(unexplained)}")
         self._settled_markets(node)
+        self._settled_stops(node)
         node.action.reconcile(now)
         rows = self.disk.rows
         node.action.reconcile(now)
@@ -312,8 +313,22 @@ class World:
         for name in sorted(traded):
             trouble = node.action.prices.trouble[name]
             venue = self.catalog.by_name[name].venue
-            if trouble and venue not in self.checks.shadow.barred | stepped:
+            if trouble and venue not in {*self.checks.shadow.barred, *stepped}:
                 raise ViolationError("liveness", f"{name} cannot be traded: {trouble}")
+
+    def _settled_stops(self, node: Node) -> None:
+        """An operator has said to stop: nothing rests that adds risk, and what was to be closed is
+        flat where there is a market."""
+        shadow = self.checks.shadow
+        if not shadow.stops_by_hand:
+            return
+        for life in shadow.open.values():
+            if not self.checks.reduces(life.order):
+                text = f"order {life.order.client_id} still waits to add risk"
+                raise ViolationError("emergency", text)
+        for name, lots in shadow.positions.items():
+            if "emergency_close" in shadow.stops_by_hand and name in node.action.prices.touches:
+                raise ViolationError("emergency", f"{lots} lots of {name} are not closed")
 
     def _over(self, node: Node) -> bool:
         """The node has ended in order; whether the market was over. Books and venue agree."""

@@ -227,6 +227,19 @@ def test_an_iceberg_shows_its_tip_and_the_next_when_that_is_filled() -> None:
     assert len(sizes) >= 4
 
 
+def test_an_iceberg_whose_goal_grows_a_little_never_shows_more() -> None:
+    paced = Paced(Pace(algorithm=Algorithm.ICEBERG, horizon=HORIZON, visible=60, jitter=0.0))
+    paced.approve(600)
+    while paced.position < 480:
+        paced.step()
+    paced.approve(650)
+    for _ in range(20):
+        paced.step()
+    assert paced.position == 650
+    assert len(paced.told(ParentBegan)) == 1
+    assert max(r.order.size for r in paced.told(OrderCreated)) <= 60
+
+
 FAULTS = st.sampled_from(
     ["none", "refuse", "lose_request", "lose_answer", "hold_reports", "repeat", "kill", "depth"]
 )

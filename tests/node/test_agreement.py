@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from seawall.core.clock import SECOND
+from seawall.core.errors import VenueUnreachableError
 from seawall.core.events import Side
 from seawall.core.intents import Urgency
 from seawall.core.orders import Order, OrderType
@@ -174,6 +175,18 @@ def test_what_an_operator_has_looked_at_is_adopted_once(desk):
     desk.action.reconcile(desk.now)
     assert desk.books.tally.halted == ""
     desk.hold(5)
+
+
+def test_what_may_be_an_exchange_that_is_late_is_not_adopted(desk):
+    desk.step()
+    desk.venue.balances_["USD"] += 1_000
+    with pytest.raises(VenueUnreachableError, match=r"USD: ledger .* adopt once it stays"):
+        desk.action.adopt("operator", desk.now)
+    assert desk.told(LedgerAdjusted) == []
+    desk.venue.balances_["USD"] -= 1_000
+    desk.step()
+    assert not desk.books.tally.halted
+    assert desk.action.adopt("operator", desk.now) == []
 
 
 def test_a_trade_that_is_not_ours_stops_new_risk_until_it_is_adopted(desk):

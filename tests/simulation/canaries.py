@@ -49,6 +49,20 @@ def knows_no_blocks(node: Node, world: World) -> None:
     action.blocks = list
 
 
+def stops_without_closing(node: Node, world: World) -> None:
+    """An operator who wants all positions closed is not heard to the end."""
+    breakers: Any = node.action.books.breakers
+    trip = breakers.trip
+    breakers.trip = lambda name, ts, who: trip("emergency_stop", ts, who)
+
+
+def works_at_once(node: Node, world: World) -> None:
+    """A parent order begins, and all of it leaves at once."""
+    goals: Any = node.action.executor._goals
+    pace = goals._pace
+    goals._pace = lambda goal, delta, touch, now: pace(goal, delta, touch, now)._replace(lots=delta)
+
+
 def bans_in_name_only(node: Node, world: World) -> None:
     """A ban is journaled, and admission does not hear of it."""
     perception: Any = node.perception
@@ -144,6 +158,8 @@ CANARIES: dict[str, Callable[[Node, World], None]] = {
     "venue": never_asks_for_fills,
     "limits": doubles_the_limits,
     "blocked": knows_no_blocks,
+    "emergency": stops_without_closing,
+    "parents": works_at_once,
     "admission": bans_in_name_only,
     "breakers": cools_down_at_once,
     "journal": leaves_a_fold_out,
