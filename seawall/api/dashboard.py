@@ -11,7 +11,7 @@ from seawall.api.address import bracketed, listen
 from seawall.api.board import Board
 from seawall.api.commands import CommandDesk
 
-PATIENCE = 3.0  # seconds: a node that waits for its feed is shown as it waits
+PATIENCE = 10.0  # seconds: a node that waits for its feed is shown as it waits
 POLL = 0.05
 
 

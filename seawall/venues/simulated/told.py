@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.orders import Fill, Funding, Movement, OrderReport, Report
+from seawall.venues.simulated.ended import Ended
 from seawall.venues.simulated.log import Log, Reported
 
 _BLOCK = 256  # entries, at least, that are read together
@@ -40,14 +41,14 @@ class Told:
     """All reports ever made, in order; `due` is when each reaches the node.
 
     Attributes:
-        ended: client id → sequence of the last report, of the orders before the last checkpoint.
+        ended: sequence of the last report of the orders before the last checkpoint.
             See `end` for those that ended while the exchange ran compiled.
         unmarked: entries of the log since then.
     """
 
     def __init__(self, log: Log | None) -> None:
         self.due = array("q")
-        self.ended: dict[str, int] = {}
+        self.ended = Ended()
         self.unmarked = 0
         self._finals: dict[str, array[int]] = {}  # prefix → by number the last report; 0: none
         self._log = log
@@ -217,7 +218,7 @@ class Told:
     def restore(self, pasts: Sequence[Past], end: int) -> None:
         """Begin with what the checkpoints hold, the last of them at byte `end` of the log."""
         for past in pasts:
-            self.ended.update(zip(past.names, array("q", past.finals), strict=True))
+            self.ended.keep(past.names, past.finals)
             for values, more in (
                 (self.due, past.due),
                 (self._blocks, past.blocks),
