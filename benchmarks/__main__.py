@@ -13,6 +13,7 @@ from benchmarks import (
     growth,
     journal,
     kept,
+    live,
     node,
     perception,
     report,
@@ -50,6 +51,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "growth": growth.growth,
     "exchange": exchange.exchange,
     "wire": wire.wire,
+    "live": live.live,
     "tiers": research.tiers,
     "search": research.searching,
     "hftbacktest": hftbacktest_compare.hftbacktest,
@@ -61,6 +63,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Result]]] = {
 }
 SLOW = {
     "kernels",
+    "live",
     "hftbacktest",
     "nautilus",
     "jesse",

@@ -6,6 +6,7 @@ fast as the node takes it, but for a pause before each row whose latency counts.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import statistics
@@ -24,6 +25,7 @@ from benchmarks import data
 from benchmarks.measure import Bench, Floor, Result, percentile
 from benchmarks.node import CALM, FLIP
 from seawall.core.clock import MILLISECOND, SECOND
+from seawall.core.collecting import keep_all
 from seawall.core.errors import DataError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
@@ -162,8 +164,10 @@ def _latency(
             feed = Feed(catalog, rows if number >= 0 else Raw(rows[:WARM]), PAUSE)
             node, venue = _node(settings, feed, folder, durability, address)
             venue.feed = feed
+            keep_all()  # as `seawall run`
             node.run()
             venue.close()
+        gc.unfreeze()
         if number < 0:
             continue  # that one has loaded the kernels
         runs.append(sorted(venue.waited))
@@ -183,10 +187,12 @@ def _latency(
 
 
 def _disk(folder: Path, times: int) -> list[int]:
-    """ns of plain appends of 1,000 bytes, each synced, ascending."""
+    """ns of plain appends of 1,000 bytes, each synced, ascending; at the pace of the rows, since a
+    disk that was left alone for a while answers more slowly than a busy one."""
     spent = []
     file = os.open(folder / "raw", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for _ in range(times):
+        time.sleep(PAUSE)
         began = time.perf_counter_ns()
         os.write(file, bytes(1_000))
         os.fsync(file)

@@ -196,6 +196,7 @@ def trade(
 ) -> "Summary":
     """Run a node to its end. The address is taken first, before anything is opened."""
     from seawall.api.board import Board
+    from seawall.core.collecting import keep_all
 
     board, desk = Board(), None
     with contextlib.ExitStack() as stack:
@@ -222,6 +223,7 @@ def trade(
 
             node = assembly.paper(settings, board, say, releases, desk)
         stack.enter_context(stopping(node, duration, flatten))
+        keep_all()
         return node.run()
 
 

@@ -6,6 +6,7 @@ decide goes into the verdict, which admission and the consensus read from the ne
 """
 
 from collections.abc import Mapping
+from operator import is_not
 from typing import Any
 
 import msgspec
@@ -100,6 +101,10 @@ class Gating:
         self.sources: dict[str, SourceState] = {
             name: SourceState() for names in sources for name in names
         }
+        registered = [np.arange(slots) < len(names) for names in sources]
+        self._bits = np.where(registered, np.int64(1) << np.arange(slots, dtype=np.int64), 0)
+        self._based: list[object] = []  # what `_held` was made of
+        self._held = self._in_force()
         self.records: list[AnyRecord] = []  # to be journaled; whoever journals them empties it
         self.reviewed = 0  # ns UTC of the last review
         self.reports: dict[str, GateReport] = {}
@@ -111,19 +116,28 @@ class Gating:
         """Take in rows (CONSENSUS) and their panel; fill in the gates' columns."""
         kernels.push(self.window, self._barred(), rows, panel)
         toxicity.run(self.toxicity, rows)
-        means = np.array([group.raw_mean() for group in self.groups])
-        bounds = np.array([group.raw_bound() for group in self.groups])
-        decisions = np.array([group.decision for group in self.groups], np.uint8)
-        rows["mean"] = means[rows["group"]]
-        rows["mean_bound"] = bounds[rows["group"]]
-        rows["gate"] = decisions[rows["group"]]
+        means, bounds, decisions = self._in_force()
+        groups = rows["group"]
+        rows["mean"] = means[groups]
+        rows["mean_bound"] = bounds[groups]
+        rows["gate"] = decisions[groups]
+
+    def _in_force(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.uint8]]:
+        """Every group's mean, its bound and the gate's decision; made anew where one has changed,
+        since rows come one boundary at a time."""
+        based = [part for group in self.groups for part in group.based_on]
+        if len(based) != len(self._based) or any(map(is_not, based, self._based)):
+            self._based = based
+            self._held = (
+                np.array([group.raw_mean() for group in self.groups]),
+                np.array([group.raw_bound() for group in self.groups]),
+                np.array([group.decision for group in self.groups], np.uint8),
+            )
+        return self._held
 
     def _barred(self) -> NDArray[np.int64]:
-        weights = np.int64(1) << np.arange(self.member.shape[1], dtype=np.int64)
-        barred = np.zeros(len(self.groups), np.int64)
-        for at, group in enumerate(self.groups):
-            slots = len(group.sources)
-            barred[at] = int(((self.member[at, :slots] == 0) * weights[:slots]).sum())
+        """(groups,) a bit for each registered source that may not vote."""
+        barred: NDArray[np.int64] = ((self.member == 0) * self._bits).sum(axis=1)
         return barred
 
     # --- reviews ---

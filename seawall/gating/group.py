@@ -121,6 +121,11 @@ class Group:
         return len(self.sources) >= 3
 
     @property
+    def based_on(self) -> tuple[object, ...]:
+        """What `raw_mean`, `raw_bound` and `decision` go by; each is replaced where it changes."""
+        return self.model, self.reference, self.certificate, self.bound.axes, self.decision
+
+    @property
     def needed(self) -> int:
         """Sources that a certificate takes."""
         return 4 * self.shape.rule.faulty + 1

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.errors import DataError, StoreError
-from seawall.core.events import EVENT, EventFlag, EventKind, Raw, Side, checked, empty
+from seawall.core.events import EVENT, EventKind, Raw, Side, checked, empty
 from seawall.core.instruments import Catalog
 from seawall.ingestion import segments
 
@@ -55,19 +55,23 @@ def _crc(rows: int, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", rows, len(payload))))
 
 
+def _limits(catalog: Catalog) -> dict[str, int]:
+    """The greatest value of each field that points somewhere."""
+    return {
+        "instrument": max(0, len(catalog.instruments) - 1),
+        "source": max(0, len(catalog.sources) - 1),
+        "kind": max(EventKind),
+        "side": max(Side),
+    }
+
+
 def _sound(rows: NDArray[Any], catalog: Catalog, where: str) -> Raw:
     """Rows that are in order and point into the catalog, or DataError."""
     tape = checked(rows, where)
     if len(rows) == 0:
         return tape
-    limits = {
-        "instrument": len(catalog.instruments) - 1,
-        "source": len(catalog.sources) - 1,
-        "kind": max(EventKind),
-        "side": max(Side),
-    }
-    for field, limit in limits.items():
-        if int(rows[field].max()) > max(0, limit):
+    for field, limit in _limits(catalog).items():
+        if int(rows[field].max()) > limit:
             row = int(np.argmax(rows[field] > limit))
             raise DataError(
                 f"{where}: row {row + 1} has {field} {int(rows[field][row])}, the greatest there "
@@ -319,6 +323,10 @@ class TapeWriter:
         self.catalog = catalog.check()
         self.recovered = ""
         self._rotate_rows = rotate_rows
+        from seawall.ingestion import tape_kernels  # for those who write alone
+
+        self._kernels = tape_kernels
+        self._greatest = np.array([*_limits(catalog).values()], np.int64)
         with storing(self.folder):
             self._lock = self._claim()
         try:
@@ -438,11 +446,10 @@ class TapeWriter:
     def _monotone(self, rows: NDArray[Any]) -> Raw:
         """A copy whose receive time never goes back."""
         recorded = rows.copy()
-        if rows.dtype == EVENT:
-            times = np.maximum.accumulate(np.maximum(rows["recv_ts"], self.last_ts))
-            late = times > rows["recv_ts"]
-            recorded["recv_ts"] = times
-            recorded["flags"][late] |= np.uint16(EventFlag.RECORDED_LATE)
+        if rows.dtype == EVENT and self._kernels.put_in_order(
+            recorded, self.last_ts, self._greatest
+        ):
+            return Raw(recorded)
         return _sound(recorded, self.catalog, f"append to {self.folder}")
 
     def _rotate(self) -> None:

@@ -52,7 +52,9 @@ class Consensus:
 
     def observe(self, frames: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Rows (CONSENSUS) and panel (rows, slots, PANEL_WIDTH) of whole boundaries of frames."""
-        boundaries = 1 + int(np.count_nonzero(np.diff(frames["ts"]))) if len(frames) else 0
+        boundaries, times = min(1, len(frames)), frames["ts"]
+        if boundaries and times[0] != times[-1]:
+            boundaries += int(np.count_nonzero(np.diff(times)))
         rows = np.zeros(boundaries * len(self.groups), CONSENSUS)
         panel = np.empty((len(rows), self.slots, PANEL_WIDTH))
         agreement.collect(self.state, frames, rows, panel)

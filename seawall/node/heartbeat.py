@@ -50,6 +50,8 @@ class Heartbeat:
         Args:
             times: (boundaries,) ns UTC of a block. boundary: from which on they are looked at.
         """
+        if boundary == len(times) - 1:
+            return len(times)
         breaks = np.flatnonzero(np.diff(times[boundary:]) > self._period)
         return boundary + int(breaks[0]) + 1 if len(breaks) else len(times)
 
@@ -58,7 +60,7 @@ class Heartbeat:
 
         Where nothing is under way only the comparisons of each minute are left.
         """
-        while (beat := self._next()) <= until:
+        while self._last + self._period <= until and (beat := self._next()) <= until:
             self._last = beat
             yield beat
 

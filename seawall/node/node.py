@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seawall.core.clock import HOUR, MINUTE, SECOND, Clock, TapeClock
+from seawall.core.collecting import collected_later
 from seawall.core.errors import InvariantError
-from seawall.core.events import EventFlag, EventKind, Raw, empty
+from seawall.core.events import EventKind, Raw, empty
 from seawall.core.intents import Approved
 from seawall.core.ports import Commands, Feed, Publisher, Venue
 from seawall.core.records import (
@@ -30,6 +31,7 @@ from seawall.ingestion.tape import TapeWriter
 from seawall.lab.attacks import Attack
 from seawall.node.action import Action
 from seawall.node.busy import Busy
+from seawall.node.genuine import Genuine
 from seawall.node.heartbeat import Heartbeat
 from seawall.node.naive import NaiveModel
 from seawall.node.operator import Operator
@@ -47,8 +49,6 @@ DIGEST_BARS = 24 * HOUR  # and at least so long where the frames are bars
 VIEW_S = 0.5  # seconds of real time between two views
 WAIT_S = 0.1  # longest wait for rows; then a TICK says that time has passed
 WARM_ROWS = 1 << 16  # of the past at a time
-SIGNED = int(EventFlag.SIGNED)
-UNTRUE = int(EventFlag.FORGED | EventFlag.REPLAYED | EventFlag.REORDERED)
 AT_START = "command line"  # who releases breakers at a start
 DRAIN = 10 * SECOND  # how long a stopping node waits for its orders
 
@@ -119,7 +119,7 @@ class Node:
         self.naive = naive
         self.window = Window(perception)
         self.reviewed = Reviewed()
-        self._signing = _signing(perception)
+        self._genuine = Genuine(perception.catalog)
         self.status = "recovering"
         self.first_ts = 0
         self.equity_start = float("nan")
@@ -194,10 +194,19 @@ class Node:
             rows = self.ports.tape.append(rows)
         if not self.first_ts:
             self._begin(int(rows["recv_ts"][0]))
+        with collected_later():
+            self._pass(rows)
+        self.window.note(rows)
+        self._publish()
+        if self._progress is not None:
+            self._progress(self.perception.rows)
+
+    def _pass(self, rows: Raw) -> None:
+        """Rows as recorded, on to the orders that they lead to."""
         self._command()
         if self.naive is not None:
             self.naive.observe(rows)
-        at, genuine = 0, self._genuine(rows)
+        at, genuine = 0, self._genuine.of(rows)
         self._heart.look(rows["recv_ts"], self.perception.last_ts)
         for seen in self.perception.spans(rows):
             self._journal_gates()
@@ -207,19 +216,18 @@ class Node:
         self._journal_gates()
         at = self._beat(self.perception.passed, genuine, at)
         self._observe(Raw(genuine[at:]), int(rows["recv_ts"][-1]))
-        self.window.note(rows)
-        self._publish()
-        if self._progress is not None:
-            self._progress(self.perception.rows)
 
     def _through(self, seen: Perceived, rows: Raw, at: int) -> int:
         """A block of boundaries; the venue has lived up to row `at`. Returns up to which it has."""
-        opinions, strengths = self._think(seen)
-        self.action.model_measures = self._measures()
         edges = edges_of(seen)
         times = seen.frames["ts"][edges[:-1]]
         boundary, groups = 0, len(seen.rows) // (len(edges) - 1)
-        past = 0
+        past = self._heart.unbroken(times, boundary)
+        at = self._beat(int(times[0]) - 1, rows, at)
+        if self._eager:  # a venue of its own process lives on and answers while we think
+            at = self._live_to(int(times[0]), rows, at)
+        opinions, strengths = self._think(seen)
+        self.action.model_measures = self._measures()
         while boundary < len(edges) - 1:
             if boundary >= past:
                 past = self._heart.unbroken(times, boundary)
@@ -249,7 +257,8 @@ class Node:
                     continue
             one, part = boundary_of(seen, edges, boundary)
             now = int(one.frames["ts"][0])
-            at = self._live_to(now, rows, at)
+            if boundary or not self._eager:
+                at = self._live_to(now, rows, at)
             self._count(seen, edges, boundary, boundary + 1)
             said = {name: opinion[part] for name, opinion in opinions.items()}
             self._act(one, said, now, strengths[part])
@@ -330,17 +339,7 @@ class Node:
         """
         self.ports.now.wait(now)
         last, snapshot = self.perception.last_ts, self.perception.market.snapshot
-        return self.action.accounts.observe(self._genuine(rows), now, last, snapshot)
-
-    def _genuine(self, rows: Raw) -> Raw:
-        """The rows without those that a signing source has not signed, so that a forged trade
-        cannot fill an order of ours. What a banned source says still is what an exchange did."""
-        if not self._signing.any() or not len(rows):
-            return rows
-        flags = rows["flags"]
-        unsigned = self._signing[rows["source"]] & ((flags & SIGNED) == 0)
-        bad = (unsigned & (rows["kind"] != EventKind.TICK)) | ((flags & UNTRUE) != 0)
-        return Raw(rows[~bad]) if bad.any() else rows
+        return self.action.accounts.observe(self._genuine.of(rows), now, last, snapshot)
 
     def _command(self) -> None:
         """What the operator has asked for since the last rows, at this place in time."""
@@ -515,14 +514,6 @@ class Node:
     def summary(self) -> Summary:
         """What it came to so far."""
         return summary_of(self)
-
-
-def _signing(perception: Perception) -> NDArray[np.bool_]:
-    """(1 << 16,) which sources sign, by their index in the catalog."""
-    signing = np.zeros(1 << 16, np.bool_)
-    for at, source in enumerate(perception.catalog.sources):
-        signing[at] = bool(source.signature)
-    return signing
 
 
 def _at(record: RunStarted, ts: int) -> RunStarted:

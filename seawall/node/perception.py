@@ -256,8 +256,11 @@ class Perception:
 
 def edges_of(seen: Perceived) -> NDArray[np.int64]:
     """(boundaries + 1,) where the frames of each boundary of a block begin, and their end."""
-    inner = np.flatnonzero(np.diff(seen.frames["ts"])) + 1
-    return np.concatenate([[0], inner, [len(seen.frames)]]).astype(np.int64)
+    times = seen.frames["ts"]
+    if times[0] == times[-1]:  # as live: one boundary at a time
+        return np.array([0, len(times)], np.int64)
+    inner = np.flatnonzero(np.diff(times)) + 1
+    return np.concatenate([[0], inner, [len(times)]]).astype(np.int64)
 
 
 def boundary_of(seen: Perceived, edges: NDArray[np.int64], at: int) -> tuple[Perceived, slice]:

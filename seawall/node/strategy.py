@@ -156,6 +156,8 @@ class Chosen:
     ) -> None:
         self._each = [made(named, parameters, cadence) for _ in range(groups)]
         self.name = self._each[0].name if self._each else named
+        self._taking = [each for each in self._each if isinstance(each, Strategy)]
+        self._quoting = [each for each in self._each if not isinstance(each, Strategy)]
         self._states = [strategy.start() for strategy in self._each]
         self._features = kind_of(named).features
         self._uncorroborated = uncorroborated
@@ -172,27 +174,36 @@ class Chosen:
         """
         groups = len(self._each)
         found = np.empty((len(rows), 3))
-        for at, strategy in enumerate(self._each):
+        for at, state in enumerate(self._states):
             own = narrowed(rows[at::groups], self._features).copy()
             own["group"] = 0
-            if not isinstance(strategy, Strategy):
-                found[at::groups] = self._quotes(strategy, own, self._states[at])
-                continue
-            try:
-                wanted = np.asarray(strategy.exposures(own, self._states[at]), np.float64)
-            except Exception as error:  # somebody else's code may raise anything
-                raise self._failed(error) from error
-            if wanted.shape != (len(own),) or bool((np.abs(wanted) > 1.0).any()):
-                raise SettingError(
-                    f"strategy {self.name}: exposures must be one number in [-1, 1] for each of "
-                    f"{len(own)} rows, or NaN; it gave shape {wanted.shape}"
-                    + (f", up to {np.nanmax(np.abs(wanted)):g}" if wanted.size else "")
-                )
-            scale = np.where(own["flags"] & UNCORROBORATED, self._uncorroborated, 1.0)
-            found[at::groups, 0] = wanted * scale
-            found[at::groups, 1] = np.where(np.isnan(wanted), np.nan, -1.0)
-            found[at::groups, 2] = np.where(np.isnan(wanted), np.nan, 1.0)
+            if self._quoting:
+                found[at::groups] = self._quotes(self._quoting[at], own, state)
+            else:
+                found[at::groups, 0] = self._exposures(self._taking[at], own, state)
+        scale = np.where(rows["flags"] & UNCORROBORATED, self._uncorroborated, 1.0)
+        if self._quoting:
+            found[:, 2] *= scale
+            return found
+        nothing = np.isnan(found[:, 0])
+        found[:, 0] *= scale
+        found[:, 1] = np.where(nothing, np.nan, -1.0)
+        found[:, 2] = np.where(nothing, np.nan, 1.0)
         return found
+
+    def _exposures(self, strategy: Strategy, rows: NDArray[Any], state: Any) -> NDArray[np.float64]:
+        """(n,) what one that takes positions wants."""
+        try:
+            wanted = np.asarray(strategy.exposures(rows, state), np.float64)
+        except Exception as error:  # somebody else's code may raise anything
+            raise self._failed(error) from error
+        if wanted.shape != (len(rows),) or bool((np.abs(wanted) > 1.0).any()):
+            raise SettingError(
+                f"strategy {self.name}: exposures must be one number in [-1, 1] for each of "
+                f"{len(rows)} rows, or NaN; it gave shape {wanted.shape}"
+                + (f", up to {np.nanmax(np.abs(wanted)):g}" if wanted.size else "")
+            )
+        return wanted
 
     @property
     def protection(self) -> Protection | None:
@@ -222,7 +233,7 @@ class Chosen:
         return None if first is None or isinstance(first, Strategy) else first
 
     def _quotes(self, strategy: Quoter, rows: NDArray[Any], state: Any) -> NDArray[np.float64]:
-        """(n, 3) half, skew and size of a strategy that quotes; size as `strengths` scales it."""
+        """(n, 3) half, skew and size of a strategy that quotes."""
         try:
             said = strategy.quotes(rows, state)
             found = np.stack([said[name] for name in ("half", "skew", "size")], axis=1)
@@ -233,7 +244,6 @@ class Chosen:
                 f"strategy {self.name}: quotes must be one QUOTE with a half above 0, or NaN, for "
                 f"each of {len(rows)} rows"
             )
-        found[:, 2] *= np.where(rows["flags"] & UNCORROBORATED, self._uncorroborated, 1.0)
         return np.asarray(found, np.float64)
 
     def _failed(self, error: Exception) -> SettingError:

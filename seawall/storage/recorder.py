@@ -38,6 +38,7 @@ class Recorder:
         self._failure: SeawallError | None = None
         self._holding = False
         self._held: list[AnyRecord] = []
+        self._due = False  # a snapshot, once nothing waits for it
 
     @property
     def left(self) -> int:
@@ -59,8 +60,8 @@ class Recorder:
             self._keep()
         for seq, record in enumerate(records, first):
             self._apply(seq, record)
-        if not self._holding:
-            self._snapshot_where_due(first - 1)
+        if not self._holding and self._is_due(first - 1):
+            self.snapshot()
 
     def hold(self) -> None:
         """From here on records are applied at once, and kept together by `commit`."""
@@ -86,20 +87,24 @@ class Recorder:
                     else StoreError(f"the journal stopped after row {before}: {error}; start again")
                 )
                 raise
-            self._snapshot_where_due(before)
+            self._due = self._due or self._is_due(before)
 
     def release(self) -> None:
-        """Keep what is held; from here on each call is kept before it is applied. See `commit`."""
+        """Keep what is held; from here on each call is kept before it is applied. See `commit`.
+
+        A snapshot that has come due is taken now, when the orders have left.
+        """
         self._holding = False
         self.commit()
+        if self._due:
+            self.snapshot()
 
     def _keep(self) -> None:
         held, self._held = self._held, []
         self.journal.append(held)
 
-    def _snapshot_where_due(self, before: int) -> None:
-        if self.journal.rows // self._every > before // self._every:
-            self.snapshot()
+    def _is_due(self, before: int) -> bool:
+        return self.journal.rows // self._every > before // self._every
 
     def carry(
         self,
@@ -142,6 +147,7 @@ class Recorder:
     def snapshot(self) -> None:
         """Keep the state of all folds now; StoreError where that fails."""
         encode = msgspec.msgpack.encode
+        self._due = False
         self.journal.keep({fold.name: encode(fold.state()) for fold in self._folds})
 
 

@@ -425,6 +425,25 @@ def test_recovery_is_the_newest_snapshot_and_the_rows_after_it(
     journal.close()
 
 
+def test_a_snapshot_that_comes_due_while_orders_wait_is_taken_when_they_have_left() -> None:
+    journal = MemoryJournal()
+    tally = Tally()
+    recorder = Recorder(journal, [tally], every=10)
+    recorder.hold()
+    recorder.record(*(deposit(n) for n in range(9)))
+    recorder.commit()
+    recorder.record(deposit(1))
+    recorder.commit()
+    assert not list(journal.snapshots())
+    recorder.record(deposit(2))  # refused at the door, say
+    recorder.release()
+    ((seq, _),) = journal.snapshots()
+    assert seq == journal.rows == 11
+    again = Tally()
+    assert recover(journal, [again]) == Recovery(snapshot=11, replayed=0)
+    assert again.state() == tally.state()
+
+
 def test_a_batch_that_passes_a_boundary_takes_one_snapshot(tmp_path: Path) -> None:
     journal = MemoryJournal()
     recorder = Recorder(journal, [Tally()], every=10)

@@ -1,8 +1,9 @@
 """The node's side of a simulated exchange that runs as a process of its own."""
 
 import socket
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -22,11 +23,18 @@ _CHUNK = 1 << 20
 _MOST_OWED = 256  # answers that are not waited for; the exchange waits for nobody who reads none
 
 
+@cache
+def _decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
+    """To make one takes longer than to use it."""
+    return msgspec.msgpack.Decoder(kind)
+
+
 class RemoteVenue:
     """A Venue and its Playback in one, over a socket. Nothing is ever sent twice.
 
     Rows are sent without waiting: that they were taken in is looked at with the next answer, and
-    the exchange takes everything in its order.
+    the exchange takes everything in its order. Where time alone is told, the poll that follows it
+    at a boundary goes with it in one write, so that the exchange answers while the node thinks.
 
     A lost connection is made anew on a later call, at most once per waiting time (50 ms, doubling
     to 2 s); until then calls raise VenueUnreachableError at once.
@@ -58,6 +66,7 @@ class RemoteVenue:
         self._framer = wire.Framer()
         self._number = 0
         self._owed: set[int] = set()  # requests that were sent, whose answers were not waited for
+        self._early: wire.Poll | None = None  # the last request, where nobody has asked for it yet
         self._connections = 0
         self._wait = 0
         self._retry_at = 0
@@ -124,7 +133,7 @@ class RemoteVenue:
         """See Stream."""
         reports: list[Report] = []
         after = self._after
-        while more := self._call(wire.Poll(after, until), list[Report]):
+        while more := self._polled(wire.Poll(after, until)):
             reports += more
             after = more[-1].sequence
             if len(more) < wire.REPORTS_AT_ONCE:
@@ -140,13 +149,15 @@ class RemoteVenue:
             last = at + wire.ROWS_AT_ONCE >= len(rows)
             time = until if last else int(part["recv_ts"][-1])
             request = wire.Observe(np.ascontiguousarray(part).tobytes(), time)
+            poll = [] if len(rows) else [wire.Poll(self._after, until)]
             connected = self._connected()
             try:
-                self._send(connected, request)
+                self._send(connected, request, *poll)
             except VenueUnreachableError:
                 self.close()  # rows are missing from here on: the next connection voids the books
                 raise
-            self._owed.add(self._number)
+            self._owed.add(self._number - len(poll))
+            self._early = poll[0] if poll else None
             if len(self._owed) > _MOST_OWED:
                 self.positions()  # hears the others first
         if asked and connection == self._connections:
@@ -159,15 +170,26 @@ class RemoteVenue:
         self._socket = None
         self._framer = wire.Framer()
         self._owed.clear()
+        self._early = None
+
+    def _polled(self, request: wire.Poll) -> list[Report]:
+        """The answer to a poll, which may be under way already."""
+        if request == self._early and self._socket is not None:
+            self._early = None
+            return self._result(self._hear(self._socket, request), list[Report])
+        return self._call(request, list[Report])
 
     def _call(self, request: wire.AnyRequest, kind: type[_T] | None) -> _T:
         """Ask and wait for the answer."""
-        reply = self._ask(self._connected(), request)
+        return self._result(self._ask(self._connected(), request), kind)
+
+    def _result(self, reply: wire.Reply, kind: type[_T] | None) -> _T:
         if reply.refused:
             raise OrderRefusedError(reply.refused)
         if reply.failed:
             raise VenueUnreachableError(f"simulated venue {self.address}: {reply.failed}")
-        return msgspec.msgpack.decode(reply.result, type=kind)
+        result: _T = _decoder(cast(Hashable, kind)).decode(reply.result)
+        return result
 
     def _connected(self) -> socket.socket:
         if self._socket is not None:
@@ -198,9 +220,16 @@ class RemoteVenue:
         self._snapshot = True
         return connection
 
-    def _send(self, connection: socket.socket, request: wire.AnyRequest) -> None:
-        self._number += 1
-        message = wire.framed(self._encoder.encode(wire.Numbered(self._number, request)))
+    def _send(self, connection: socket.socket, *requests: wire.AnyRequest) -> None:
+        """Requests in one write; the last one's number is `_number`."""
+        if self._early is not None:
+            self._owed.add(
+                self._number
+            )  # nobody has asked for its answer, which comes all the same
+        self._early, message = None, b""
+        for request in requests:
+            self._number += 1
+            message += wire.framed(self._encoder.encode(wire.Numbered(self._number, request)))
         try:
             connection.sendall(message)
         except OSError as error:
@@ -210,8 +239,11 @@ class RemoteVenue:
             raise self._unreachable(reason) from None
 
     def _ask(self, connection: socket.socket, request: wire.AnyRequest) -> wire.Reply:
-        """One request, one reply; replies to requests that we no longer wait for are discarded."""
         self._send(connection, request)
+        return self._hear(connection, request)
+
+    def _hear(self, connection: socket.socket, request: wire.AnyRequest) -> wire.Reply:
+        """The reply to the last request; those that we no longer wait for are discarded."""
         try:
             while True:
                 data = connection.recv(_CHUNK)
@@ -232,7 +264,7 @@ class RemoteVenue:
             raise self._unreachable(str(error)) from None
 
     def _settle(self, reply: wire.Reply) -> None:
-        """Rows were taken in. ValueError where they were not."""
+        """Rows were taken in, or an early poll was answered. ValueError where they were not."""
         self._owed.discard(reply.number)
         if reply.refused or reply.failed:
             raise ValueError(reply.refused or reply.failed)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from seawall.core.collecting import keep_all
 from seawall.core.errors import OrderRefusedError, PortInUseError, SeawallError, StoreError
 from seawall.core.events import EVENT, Raw
 from seawall.venues.simulated import wire
@@ -103,8 +104,12 @@ class Server:
         """Answer what has come; False when the connection is over."""
         try:
             data = node.recv(_CHUNK)
-            for message in self._framer.feed(data):
-                node.sendall(wire.framed(self._encoder.encode(self._answer(message))))
+            answers = [
+                wire.framed(self._encoder.encode(self._answer(message)))
+                for message in self._framer.feed(data)
+            ]
+            if answers:
+                node.sendall(b"".join(answers))
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             sys.stderr.write(f"simulated venue: the node's connection is dropped: {error}\n")
             return False
@@ -214,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         server = Server(given.listen, given.log, given.sync, given.mark_every)
         try:
+            keep_all()
             sys.stdout.write(f"ready {server.address}\n")
             sys.stdout.flush()
             server.serve(stop)

@@ -223,6 +223,25 @@ def test_a_newer_node_replaces_the_older_and_finds_void_books(exchange: Process)
     new.close()
 
 
+def test_a_poll_that_went_with_the_time_is_answered_once_and_never_late(exchange: Process) -> None:
+    """Where something else was asked in between, what is polled is asked for anew."""
+    clock = TapeClock(100)
+    venue = remote(exchange.address, clock)
+    venue.observe(tape(*BOOK), 100)
+    venue.place(order("early", Side.BUY, 1, 90))
+    venue.observe(tape(), 10**9)
+    first = venue.poll(10**9)
+    assert [r.sequence for r in first] == list(range(1, len(first) + 1))
+    assert venue.poll(10**9) == []
+    venue.observe(tape(), 2 * 10**9)
+    clock.wait(2 * 10**9)
+    venue.cancel(NAMES[LINEAR], "early")
+    venue.observe(tape(), 3 * 10**9)
+    assert venue.positions() == {}
+    assert [r.sequence for r in venue.poll(3 * 10**9)] == [len(first) + 1]
+    venue.close()
+
+
 def test_reports_that_were_lost_on_the_way_come_again(exchange: Process) -> None:
     clock = TapeClock(100)
     venue = remote(exchange.address, clock)
