@@ -372,20 +372,21 @@ class Busy:
         ended = (reports["what"] == exchanges.CANCELED) | (
             (reports["what"] == exchanges.TOLD) & (reports["whole"] == 1)
         )
-        moved = reports[reports["what"] == exchanges.FILLED_LOTS]
-        value = moved["price"] * moved["size"] * self._terms["unit"][moved["instrument"]]
+        moved = np.flatnonzero(reports["what"] == exchanges.FILLED_LOTS)
+        traded = reports["instrument"][moved]
+        value = reports["price"][moved] * reports["size"][moved] * self._terms["unit"][traded]
         flying = exchange.orders[exchange.flight[: stand["flying"]]]
         known = self._orders(telling, flying["number"].tolist())
         times = (flying[name].tolist() for name in ("sent", "arrival"))
         parts = reports[: stand["heard"]], reports[stand["heard"] :]
         done = batch.Batch(
             reports["due"],
-            moved["sequence"],
+            reports["sequence"][moved],
             [later(part, self._instruments, prefix) for part in parts],
             int(reports["ts"][-1]) if len(reports) else 0,
             (prefix, reports["number"][ended], reports["sequence"][ended]),
-            moved["instrument"],
-            moved["ts"],
+            traded,
+            reports["ts"][moved],
             value,
             list(zip(known, *times, strict=True)),
             {
@@ -419,12 +420,12 @@ class Busy:
         books, events = self._action.books, telling.events
         self._orders_take_back(exchange, telling)
         strategy = self._action.orchestrator.strategy
-        fills = events[telling.fills]
-        traded = list(dict.fromkeys(fills["instrument"].tolist()))
+        filled, reported = (events[name][telling.fills] for name in ("instrument", "sequence"))
+        traded = list(dict.fromkeys(filled.tolist()))
         last: dict[str, int] = {}
         for at in traded:
             venue = self._instruments[at].venue
-            newest = int(fills["sequence"][fills["instrument"] == at][-1])
+            newest = int(reported[filled == at][-1])
             last[venue] = max(newest, last.get(venue, 0))
         books.ledger.carry(
             strategy,
@@ -438,7 +439,7 @@ class Busy:
             last,
         )
         wanted = int((events["what"] == kernels.WANTED).sum())
-        books.tally.carry(wanted, len(telling.sent), len(fills))
+        books.tally.carry(wanted, len(telling.sent), len(telling.fills))
         for record in telling.approvals():
             books.parents.apply(record)
             books.protections.apply(record)

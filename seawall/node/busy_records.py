@@ -85,8 +85,9 @@ def words_of(
     action: Action, events: NDArray[Any], opinions: Mapping[str, NDArray[Any]]
 ) -> tuple[list[str], NDArray[np.int64]]:
     """Why intents were formed, and the place among these words of each intent's."""
-    wanted = events[events["what"] == kernels.WANTED]
-    return action.orchestrator.rationales(wanted["strength"], opinions, wanted["row"])
+    wanted = events["what"] == kernels.WANTED
+    strengths, rows = events["strength"][wanted], events["row"][wanted]
+    return action.orchestrator.rationales(strengths, opinions, rows)
 
 
 def later(
