@@ -24,6 +24,8 @@ SETTLING = 10_000_000_000  # ns in which a new source's least delay is still bei
 DRIFT_PPM = 100  # a clock may run this much faster than ours before its rows look late
 PRICE_LIMIT = 1 << 40  # ticks; beyond any price that a tape may hold
 SIZE_LIMIT = 1 << 61  # lots
+TOKEN = 1_000_000_000  # what one row takes from its source's bucket
+SHORT = 1_000_000_000  # ns in which no bucket's income overflows
 
 SOURCE = np.dtype(
     [
@@ -110,23 +112,27 @@ def check_marks(marks):
 
 @njit(cache=True)
 def spend(limits, source, recv_ts):
-    """Take one row from the source's bucket and quota; the reason where either is overdrawn."""
+    """Take one row from the source's bucket and quota; the reason where either is overdrawn.
+
+    Divides only where the source was silent for long or an epoch ends: a division costs more than
+    the rest.
+    """
     passed = recv_ts - source["token_ts"]
     if passed > 0:
-        burst = limits["burst_rows"] * 1_000_000_000
+        burst = limits["burst_rows"] * TOKEN
         source["token_ts"] = recv_ts
-        if passed > burst // limits["rows_per_second"]:
+        if passed > SHORT and passed > burst // limits["rows_per_second"]:  # or it could overflow
             source["tokens"] = burst
         else:
             source["tokens"] = min(burst, source["tokens"] + passed * limits["rows_per_second"])
-        epoch = recv_ts // limits["epoch_ns"]
-        if epoch != source["epoch"]:
-            source["epoch"] = epoch
+        into = recv_ts - source["epoch"] * limits["epoch_ns"]
+        if not 0 <= into < limits["epoch_ns"]:
+            source["epoch"] = recv_ts // limits["epoch_ns"]
             source["epoch_rows"] = 0
     source["epoch_rows"] += 1
-    if source["tokens"] < 1_000_000_000:
+    if source["tokens"] < TOKEN:
         return RATE
-    source["tokens"] -= 1_000_000_000
+    source["tokens"] -= TOKEN
     return QUOTA if source["epoch_rows"] > limits["rows_per_epoch"] else ADMITTED
 
 
@@ -323,7 +329,7 @@ def check(limits, verdict, source, book, row):
             reason = check_message(limits, verdict, source, book, row)
         book["reason"] = reason
     reason = book["reason"]
-    if reason == ADMITTED:
+    if reason == ADMITTED and (kind < TRADE or not row["flags"] & BEGIN):  # else it has been
         reason = check_row(verdict, book, row)
         book["reason"] = reason
     if row["flags"] & END:
@@ -334,6 +340,20 @@ def check(limits, verdict, source, book, row):
     elif (kind == DEPTH or kind == SNAPSHOT) and reason != DUPLICATE:
         book["synced"] = 0
     return reason
+
+
+@njit(cache=True)
+def pass_on(source, book, last, count):
+    """`count` rows behind an admitted one, `last` the last of them, and nothing wrong with any.
+
+    The same as `check` of each.
+    """
+    source["tokens"] -= min(count, source["tokens"] // TOKEN) * TOKEN
+    source["epoch_rows"] += count
+    source["admitted"] += count
+    if last["flags"] & END:
+        book["in_snapshot"] = 0
+        book["reason"] = GAP
 
 
 @njit(cache=True)

@@ -90,9 +90,12 @@ BOOK = np.dtype(
         ("reanchored", "<i8"),
         ("admitted", "<i8"),  # priced messages since the epoch began
         ("refused", "<i8"),  # rows refused for their price since then
-        # the last touches, by sequence: sequence, bid, its size, ask, its size
-        ("tops", "<i8", (RING, 5)),  # of the book
-        ("quotes", "<i8", (RING, 5)),  # by the venue's own word
+        # the last touches, by sequence: bid, its size, ask, its size; the sequences by themselves,
+        # because most are looked at in vain, and so close together stay in the cache
+        ("top_sequences", "<i8", (RING,)),  # of the book
+        ("quote_sequences", "<i8", (RING,)),  # by the venue's own word
+        ("tops", "<i8", (RING, 4)),
+        ("quotes", "<i8", (RING, 4)),
     ]
 )
 
@@ -212,16 +215,23 @@ def note_touch(ladder, book, row, touch):
 def compare(book, quoted, sequence, touch):
     """Keep a touch and hold it against the other side's word at the same update id, once."""
     slot = sequence & (RING - 1)
-    kept = book["quotes"] if quoted else book["tops"]
-    rival = book["tops"] if quoted else book["quotes"]
-    same = rival[slot, 0] == sequence and kept[slot, 0] != sequence and sequence > 0
-    kept[slot, 0] = sequence
-    matches = same
+    if quoted:
+        kept, known = book["quotes"], book["quote_sequences"]
+        rival, others = book["tops"], book["top_sequences"]
+    else:
+        kept, known = book["tops"], book["top_sequences"]
+        rival, others = book["quotes"], book["quote_sequences"]
+    same = others[slot] == sequence and known[slot] != sequence and sequence > 0
+    known[slot] = sequence
     for i in range(4):
-        kept[slot, 1 + i] = touch[i]
-        matches = matches and rival[slot, 1 + i] == touch[i]
-    book["coincidences"] += same
-    book["mismatches"] += same and not matches
+        kept[slot, i] = touch[i]
+    if not same:
+        return
+    matches = True
+    for i in range(4):
+        matches = matches and rival[slot, i] == touch[i]
+    book["coincidences"] += 1
+    book["mismatches"] += not matches
 
 
 @njit(cache=True)
@@ -238,6 +248,13 @@ def end_depth(ladder, book, row):
     touch = (bid, bid_size, ask, ask_size)
     compare(book, False, row["sequence"], touch)
     note_touch(ladder, book, row, touch)
+
+
+@njit(cache=True)
+def end_diff(ladder, book, row, extra):
+    """The last row of a depth message, `extra` ns above its source's least delay."""
+    book["delay"] = extra * 1e-9
+    end_depth(ladder, book, row)
 
 
 @njit(cache=True)
@@ -337,8 +354,7 @@ def apply(ladder, clock, book, row, reason, extra):
             side = np.int64(row["side"])
             ladders.put(ladder, side, row["price"], row["size"])
             if row["flags"] & END:
-                book["delay"] = extra * 1e-9
-                end_depth(ladder, book, row)
+                end_diff(ladder, book, row, extra)
         elif kind == QUOTE:
             on_quote(ladder, book, row)
         elif kind == TRADE:

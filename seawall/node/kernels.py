@@ -5,7 +5,6 @@ And the count of what each source has sent, for the page and the summary.
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from seawall.admission import kernels as admission
@@ -13,12 +12,9 @@ from seawall.core import ladder as depth
 from seawall.market import closing
 from seawall.market import kernels as market
 
-DEPTH, TICK = 1, 10
+DEPTH, QUOTE, TICK = 1, 4, 10
 BEGIN, END = 1, 2
-COMMON = (
-    BEGIN | admission.MARKS
-)  # of a row in the middle of a message: no BEGIN, its source's marks
-TOKEN = 1_000_000_000  # of the rate's bucket, for one row
+COMMON = BEGIN | admission.MARKS  # of a row inside a message: no BEGIN, the marks of the first one
 
 
 @njit(cache=True)
@@ -41,12 +37,11 @@ def perceive(
 ):
     """Rows from `start` on into books and frames.
 
-    The arrays behind `room` are those of `admitting` and `state` given once more by
-    themselves because of what reading them out of a tuple costs (core.ladder).
+    The arrays behind `room` are those of `admitting` and `state` once more, because of what
+    reading them out of a tuple costs. What is called for a row is given no array: each is counted.
 
     Stops early where fewer than `room` frames are left, so that the caller can empty the buffer,
-    and at the end of each review period, so that the gates can speak before the next row is read.
-    Returns (next row, frames written).
+    and when a review is due, before the next row. Returns (next row, frames written).
     """
     count = 0
     limit = len(frames) - room
@@ -77,53 +72,63 @@ def perceive(
             reasons[i - 1] = reason
             admitting.refused[row["source"], reason] += 1
         market.apply(ladders[at], clock, books[at], row, reason, source["extra"])
-        within = reason == 0 and row["kind"] == DEPTH and not row["flags"] & END
-        if within and tickets[at]["in_snapshot"] == 0 and books[at]["whole"] == 1:
-            first = i
-            i = go_on(verdicts[at], source, tickets[at], ladders[at], books[at], rows, first)
-            clock["tape"] += i - first
+        if reason != 0 or row["flags"] & END:
+            continue
+        first = i
+        if row["kind"] == QUOTE:
+            if i < len(rows) and ends_quote(verdicts[at], tickets[at], row, rows[i]):
+                row = rows[i]
+                market.on_quote(ladders[at], books[at], row)
+                i += 1
+        elif row["kind"] == DEPTH and tickets[at]["in_snapshot"] == 0 and books[at]["whole"] == 1:
+            while i < len(rows) and carries_on(verdicts[at], row, rows[i]):
+                row = rows[i]
+                depth.put(ladders[at], row["side"], row["price"], row["size"])
+                i += 1
+                if row["flags"] & END:
+                    market.end_diff(ladders[at], books[at], row, source["extra"])
+                    break
+        clock["tape"] += i - first
+        admission.pass_on(source, tickets[at], row, i - first)
     return len(rows), count
 
 
 @njit(cache=True)
-def go_on(verdict, source, ticket, ladder, book, rows, start):
-    """The rows of a depth message behind an admitted one, as far as nothing is wrong with them.
+def follows(head, row):
+    """Whether a row is of the message, and of the kind, of the one before it, by its own word.
 
-    What they have in common with the row before them has been checked there; this does what
-    `admission.check` and `market.apply` would do. Returns the row that it leaves to those two.
+    What it has in common with that one, which was admitted, has been checked there.
     """
-    head = rows[start - 1]
-    low = verdict["low"]
-    high = verdict["high"]
-    tokens = source["tokens"]
-    i = start
-    while i < len(rows):
-        row = rows[i]
-        side = np.int64(row["side"])
-        price = row["price"]
-        size = row["size"]
-        alike = row["recv_ts"] == head["recv_ts"] and row["source"] == head["source"]
-        alike = alike and row["instrument"] == head["instrument"] and row["kind"] == DEPTH
-        marks = (row["flags"] & COMMON) == (head["flags"] & admission.MARKS)
-        if not (alike and marks and side <= 1 and 0 < price < admission.PRICE_LIMIT):
-            break
-        if not 0 <= size < admission.SIZE_LIMIT:
-            break
-        if size > 0 and ((side == 0 and price > high) or (side == 1 and price < low)):
-            break
-        if tokens >= TOKEN:
-            tokens -= TOKEN
-        depth.put(ladder, side, price, size)
-        i += 1
-        if row["flags"] & END:
-            ticket["reason"] = admission.GAP
-            book["delay"] = source["extra"] * 1e-9
-            market.end_depth(ladder, book, row)
-            break
-    source["tokens"] = tokens
-    source["epoch_rows"] += i - start
-    source["admitted"] += i - start
-    return i
+    alike = row["recv_ts"] == head["recv_ts"] and row["source"] == head["source"]
+    alike = alike and row["instrument"] == head["instrument"] and row["kind"] == head["kind"]
+    return alike and (row["flags"] & COMMON) == (head["flags"] & admission.MARKS)
+
+
+@njit(cache=True)
+def carries_on(verdict, head, row):
+    """Whether a row of a depth message follows its admitted `head` and nothing is wrong with it.
+
+    With `admission.pass_on` this is what `admission.check` would do.
+    """
+    side = row["side"]
+    price = row["price"]
+    size = row["size"]
+    if not (follows(head, row) and side <= 1 and 0 < price < admission.PRICE_LIMIT):
+        return False
+    beyond = price < verdict["low"] if side else price > verdict["high"]
+    # one comparison for three: neither the size nor the side can be foreseen
+    return 0 <= size < admission.SIZE_LIMIT and not ((size > 0) & beyond)
+
+
+@njit(cache=True)
+def ends_quote(verdict, ticket, head, row):
+    """The same of the second and last row of a quote."""
+    price = row["price"]
+    if not (follows(head, row) and row["flags"] & END and row["side"] <= 1):
+        return False
+    if not (0 < price < admission.PRICE_LIMIT and 0 <= row["size"] < admission.SIZE_LIMIT):
+        return False
+    return verdict["low"] <= price <= verdict["high"] and price > ticket["touch_bid"]
 
 
 @njit(cache=True)
