@@ -76,6 +76,36 @@ class Portfolio(Answer):
     limits: dict[str, float] = Field(examples=[{"max_leverage": 2.0, "max_position_size": 0.2}])
 
 
+class Account(Answer):
+    """One account. state: trading, waiting (for its venue) or halted (until somebody has looked).
+
+    balances: asset → a plain decimal. positions: instrument → quantity and unit. compared: when its
+    books and its venue were last found equal. name: empty where there is one alone.
+    """
+
+    name: str = Field(examples=["kraken"])
+    state: str = Field(examples=["trading"])
+    reason: str | None
+    equity: float | None
+    cash: float | None
+    unrealised: float | None
+    realised: float | None
+    fees: float | None
+    balances: dict[str, str] = Field(examples=[{"USDT": "60000"}])
+    positions: dict[str, str] = Field(examples=[{"BTC/USDT@binance": "0.01 BTC"}])
+    orders: int
+    compared: Milliseconds | None
+    ts: Milliseconds
+
+
+class Accounts(Answer):
+    """All accounts that are traded in."""
+
+    now: Milliseconds
+    numeraire: str
+    accounts: list[Account]
+
+
 class Breaker(Answer):
     """A circuit breaker. state: CLOSED, OPEN or HALF_OPEN."""
 

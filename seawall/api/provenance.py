@@ -20,6 +20,7 @@ from seawall.core.commands import (
     ADOPT,
     BAN,
     EMERGENCY_STOP,
+    EVERY_ACCOUNT,
     RECONCILE,
     RELEASE,
     ROLL_BACK,
@@ -32,7 +33,6 @@ from seawall.risk.breakers import BREAKERS
 MOST_AT_ONCE = 16  # sources in one command
 MOST_BYTES = 16_384  # of a command's body
 OPERATOR = "operator"
-ACCOUNT = "account"  # there is one
 DRIFT = "The figures of each group's last reviews, oldest first."
 NOT_YET: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The node has not spoken yet"}
@@ -99,10 +99,11 @@ class SourcesNamed(BaseModel):
     sources: Annotated[list[str], Field(min_length=1, max_length=MOST_AT_ONCE)]
 
 
-class Nothing(BaseModel):
-    """Nothing more is to be said."""
+class AccountNamed(BaseModel):
+    """Which account; left out: all that there are."""
 
     model_config = ConfigDict(extra="forbid")
+    account: str = EVERY_ACCOUNT
 
 
 class GroupNamed(BaseModel):
@@ -276,15 +277,15 @@ _COMMANDS: tuple[tuple[str, type[BaseModel], Made, str], ...] = (
     ),
     (
         "/api/account/reconcile",
-        Nothing,
-        lambda told: [(RECONCILE, ACCOUNT)],
+        AccountNamed,
+        lambda told: [(RECONCILE, told.account)],
         "Compare ledger and venue now.",
     ),
     (
         "/api/account/adopt",
-        Nothing,
-        lambda told: [(ADOPT, ACCOUNT)],
-        "Take the account as the venue has it.",
+        AccountNamed,
+        lambda told: [(ADOPT, told.account)],
+        "Take the account, or all, as their venues have them.",
     ),
     (
         "/api/models/rollback",
@@ -379,10 +380,14 @@ def _unknown(commands: list[Command], view: dict[str, Any]) -> str:
     """What is wrong with the target of a command; empty where nothing is."""
     sources = [one["name"] for one in view.get("sources", [])]
     groups = [one["name"] for one in (view.get("robust") or {}).get("groups", [])]
+    accounts = [one["name"] for one in view.get("accounts", []) if one["name"]]
     for command in commands:
-        if command.target == ACCOUNT and command.name in (RECONCILE, ADOPT):
-            continue
         if command.name == EMERGENCY_STOP:
+            continue
+        if command.name in (RECONCILE, ADOPT):
+            if command.target not in (EVERY_ACCOUNT, *accounts):
+                hint = f"choose from {', '.join(accounts)}" if accounts else "there is one alone"
+                return f"there is no account {command.target}; {hint}"
             continue
         if command.name == RELEASE:
             if said := _not_released(command.target, view):

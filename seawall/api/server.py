@@ -24,7 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
 from seawall.api.address import bracketed, listen
-from seawall.api.answers import Breakers, Health, History, JsonResponse, Portfolio, Problem
+from seawall.api.answers import (
+    Accounts,
+    Breakers,
+    Health,
+    History,
+    JsonResponse,
+    Portfolio,
+    Problem,
+)
 from seawall.api.board import Board, News
 from seawall.api.commands import CommandDesk
 from seawall.api.provenance import add_commands, add_provenance
@@ -37,6 +45,7 @@ Everything else works. What the page would show, as JSON:
 
   /api/health                     is it alive and what does it do
   /api/risk/portfolio             equity, positions, limits
+  /api/accounts                   each account, and whether it trades
   /api/circuit-breakers/status    what may stop it
   /api/history                    equity and prices of the last hour
   /api/provenance/certificate     what an attacker can have done to the models
@@ -253,6 +262,13 @@ def _add_answers(app: FastAPI, board: Board, limits: dict[str, float]) -> None:
             return not_yet()
         parts = {name: now.get(name) for name in ("now", "numeraire", "equity", "positions")}
         return JsonResponse({**parts, "limits": limits})
+
+    @app.get("/api/accounts", response_model=Accounts, responses=_NOT_YET, tags=["risk"])
+    async def accounts() -> Response:
+        """Each account: equity, cash, positions, whether it trades, when it was last compared."""
+        if (now := view()) is None:
+            return not_yet()
+        return JsonResponse({name: now.get(name) for name in ("now", "numeraire", "accounts")})
 
     @app.get(
         "/api/circuit-breakers/status", response_model=Breakers, responses=_NOT_YET, tags=["risk"]

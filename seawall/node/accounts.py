@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from seawall.core.errors import InvariantError, VenueUnreachableError
+from seawall.core.commands import EVERY_ACCOUNT
+from seawall.core.errors import InvariantError, SettingError, VenueUnreachableError
 from seawall.core.events import Raw
 from seawall.core.instruments import Catalog
 from seawall.core.intents import Approved, Basket
@@ -62,6 +63,7 @@ class AccountDesk:
         self.venue = venue
         self.share = share
         self.instruments = instruments
+        self.compared = 0  # ns UTC at which ledger and venue last were equal
         self.compare_due = False  # with the venue, as soon as nothing is under way
         self.doubt = Doubt()
         self.told = ""  # what the user was last told of it
@@ -112,6 +114,8 @@ class AccountDesk:
         if self.compare_due:
             return None
         executor.behind = False
+        if not what:
+            self.compared = now
         return what
 
     def strangers(self, who: str, now: int) -> list[OrderAdopted]:
@@ -156,6 +160,15 @@ class Accounts:
         name = self._books.account_of(instrument)
         return next((desk for desk in self.desks if desk.name == name), None)
 
+    def named(self, account: str) -> list[AccountDesk]:
+        """One of several; all where none is named. SettingError where there is none of it."""
+        if account in ("", EVERY_ACCOUNT):
+            return self.desks
+        found = [desk for desk in self.desks if desk.name == account]
+        if not found:
+            raise SettingError(f"there is no account {account}")
+        return found
+
     # --- what is amiss ---
 
     def troubles(self) -> dict[str, str]:
@@ -164,11 +177,15 @@ class Accounts:
             return {}
         found = {}
         for desk in self.desks:
-            halted = self._books.tally.halts.get(desk.name, "")
-            reason = halted or desk.share.foreign.reason or desk.silence
-            if reason:
+            if reason := self.halted(desk) or desk.silence:
                 found[desk.name] = f"account {desk.name}: {reason}"
         return found
+
+    def halted(self, desk: AccountDesk) -> str:
+        """Why one may take no new risk until somebody has looked; empty where it may."""
+        tally = self._books.tally
+        standing = tally.halts.get(desk.name, "") if self.several else tally.halted
+        return standing or desk.share.foreign.reason
 
     def tell(self, troubles: Mapping[str, str], say: Callable[[str], None]) -> None:
         """Say where one account stops trading, and where it goes on."""
@@ -349,8 +366,9 @@ class Accounts:
         Raises:
             VenueUnreachableError: one does not answer, something cannot be adopted, or it has not
                 stood for so long that trading is halted for it.
+            SettingError: there is none of that name.
         """
-        chosen = [desk for desk in self.desks if desk.name == account] or self.desks
+        chosen = self.named(account)
         for desk in chosen:
             self._check_adoptable(desk, now)
         adopted: list[str] = []

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from seawall.core.commands import ADOPT
+from seawall.core.commands import ADOPT, COMMANDS, EVERY_ACCOUNT
 from seawall.core.errors import InvariantError
 from seawall.core.intents import Approved, Basket
 from seawall.core.orders import Fill, Funding, Order
@@ -115,7 +115,7 @@ class Books(Share):
         self.sources = Sources()
         self.updates = UpdateLog()
         self.shares: dict[str, Share] = {
-            name: Share(Ledger(name), Orders(), Parents(), Protections(), Baskets(), Foreign())
+            name: Share(Ledger(name), Orders(), Parents(), Protections(), Baskets(), Foreign(name))
             for name in accounts
         }
 
@@ -218,7 +218,8 @@ class Books(Share):
             case LedgerAdjusted(instrument=name, account=account):
                 return self.account_of(name) if name else account or NOBODY
             case OperatorCommanded(command=command, arguments=said) if command == ADOPT:
-                return next((name for name in said.values() if name in self.shares), EVERYBODY)
+                target = said[COMMANDS[ADOPT]]
+                return EVERYBODY if target == EVERY_ACCOUNT else target
             case _:
                 return EVERYBODY
 

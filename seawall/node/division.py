@@ -157,7 +157,7 @@ def opened_of(
     for account, (instruments, settings) in divided.items():
         deposits = deposit(settings, instruments) if funds is None else {}
         share = books.shares[account] if account else books
-        own = log.with_name(f"{log.stem}-{account}{log.suffix}") if account and log else log
+        own = None if log is None else log_of(log, account)
         venue = exchange(settings, catalog, deposits, clock, own, share.orders.sequence)
         if funds is not None:
             deposits = funds(venue)
@@ -165,6 +165,11 @@ def opened_of(
         found.deposits[account] = deposits
         found.paid.extend(i for i in instruments if i.settle_asset in deposits)
     return found
+
+
+def log_of(log: Path, account: str) -> Path:
+    """The log of an account's exchange, where that of the only one would be `log`."""
+    return log.with_name(f"{log.stem}-{account}{log.suffix}") if account else log
 
 
 def desks_of(

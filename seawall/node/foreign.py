@@ -26,11 +26,16 @@ class _Memory(msgspec.Struct):
 
 
 class Foreign:
-    """Trades with no order of ours that nobody adopted yet, and orders that may stay; Fold."""
+    """Trades with no order of ours that nobody adopted yet, and orders that may stay; Fold.
+
+    Args:
+        account: whose, where there are several.
+    """
 
     name = "foreign"
 
-    def __init__(self) -> None:
+    def __init__(self, account: str = "") -> None:
+        self._account = account
         self._memory = _Memory()
 
     @property
@@ -50,9 +55,10 @@ class Foreign:
         if not trades:
             return ""
         more = f" and {len(trades) - SHOWN} more" if len(trades) > SHOWN else ""
+        which = f" --account {self._account}" if self._account else ""
         return (
             f"trades in the account that are not ours: {', '.join(trades[:SHOWN])}{more}; look at "
-            "them, then run `seawall reconcile --adopt`"
+            f"them, then run `seawall reconcile --adopt{which}`"
         )
 
     def apply(self, record: AnyRecord) -> None:

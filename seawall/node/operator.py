@@ -77,7 +77,8 @@ class Operator:
         """What a command changes at once; SeawallError where it cannot be."""
         name = command.name
         if name == RECONCILE:
-            self._action.compare_due = True
+            for desk in self._action.accounts.named(command.target):
+                desk.compare_due = True
         if name in (RECONCILE, ADOPT):
             return []
         if name == EMERGENCY_STOP:

@@ -23,6 +23,7 @@ from seawall.core.events import Raw, empty
 from seawall.core.instruments import Catalog
 from seawall.core.orders import OrderState
 from seawall.core.records import (
+    AccountsOpened,
     AnyRecord,
     OperatorCommanded,
     OrderChanged,
@@ -73,8 +74,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def stopped(self) -> RunStopped | None:
         """The record that ends it; None where it was killed or still goes on."""
-        last = self.records[-1]
-        return last if isinstance(last, RunStopped) else None
+        return last if isinstance(last := self.records[-1], RunStopped) else None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,12 +139,7 @@ class Recorded:
     def __init__(self, folder: Path, trusting: bool = False) -> None:
         self.folder = folder
         self._trusting = trusting
-        for name in (JOURNAL, VENUE_LOG):
-            if not (folder / name).is_file():
-                raise DataError(
-                    f"{folder}: there is no {name}; name the folder of a paper run, such as "
-                    "seawall-data/simulated, and put the log of an exchange of its own there"
-                )
+        self._need(JOURNAL)
         reader = JournalReader(folder / JOURNAL)
         try:
             self.records = [record for _, record in reader.read()]
@@ -153,7 +148,29 @@ class Recorded:
             reader.close()
         if not self.records:
             raise DataError(f"{folder}: its journal is empty")
-        self.answers = answers_of(folder / VENUE_LOG, self.records)
+        if isinstance(self.records[0], RunStarted) and self.records[0].mode == "live":
+            raise DataError(f"{folder}: a live run; its exchange's answers cannot be replayed")
+        self.answers = {  # of each account's exchange; of the only one: ""
+            name: answers_of(self._need(log), self.records) for name, log in self._logs()
+        }
+
+    def _logs(self) -> Iterator[tuple[str, str]]:
+        """Account and name of its exchange's log."""
+        opened = (r.accounts for r in self.records if isinstance(r, AccountsOpened))
+        names = dict.fromkeys(name for accounts in opened for name in accounts)
+        yield from ((name, division.log_of(Path(VENUE_LOG), name).name) for name in names or [""])
+
+    def _need(self, name: str) -> Path:
+        if not (self.folder / name).is_file():
+            raise DataError(
+                f"{self.folder}: there is no {name}; name the folder of a paper run, such as "
+                "seawall-data/simulated, and put the log of an exchange of its own there"
+            )
+        return self.folder / name
+
+    def answers_for(self, settings: Settings) -> Answers:
+        """Of the account whose settings these are; see `Division`."""
+        return self.answers[settings.accounts[0].name if settings.accounts else ""]
 
     def lives(self) -> list[Life]:
         """All lives in order."""
@@ -463,10 +480,6 @@ def replay(
     """One life again, into `journal`; ends where that is over. The node at its end."""
     tape = open_tape(life.tape)
     settings = recorded.settings(life)
-    if settings.accounts:
-        raise SettingError(
-            f"run {life.started.run} has several accounts, and a replay answers for one venue alone"
-        )
     started, total = life.started, life.past - life.taped
     said = [r for r in life.records if isinstance(r, OperatorCommanded)]
     at_start = [r for r in said if r.command == RELEASE and r.who == AT_START]
@@ -547,7 +560,7 @@ def verify(recorded: Recorded, progress: Callable[[int, int], None]) -> Parity:
             log: Path | None,
             after: int,
         ) -> RecordedVenue:
-            return RecordedVenue(recorded.answers, catalog, clock, after)
+            return RecordedVenue(recorded.answers_for(settings), catalog, clock, after)
 
         replay(recorded, life, journal, exchange, progress)
         found = journal.difference

@@ -28,7 +28,7 @@ from seawall.core.records import (
 )
 from seawall.core.settings import Settings, VenueSettings
 from seawall.node import division
-from seawall.node.parity import KeptJournal, Life, Recorded, replay
+from seawall.node.parity import VENUE_LOG, KeptJournal, Life, Recorded, replay
 from seawall.venues.simulated.log import Entry, Log, Reported, Requested
 from seawall.venues.simulated.venue import SimulatedVenue
 
@@ -179,10 +179,10 @@ def compare(
         mine = sent_of(real)
         marks = _Marks({one.ts for one in mine.values()})
         with tempfile.TemporaryDirectory(prefix="seawall-") as folder:
-            log = Path(folder) / "venue.log"
-            opened = _opening(recorded, life, venue, log)
+            opened = _opening(recorded, life, venue, Path(folder))
             node = replay(recorded, life, journal, opened, progress, marks.watch)
-            node.ports.venue.close()  # type: ignore[attr-defined]  # of the simulated one
+            for desk in node.action.accounts:
+                desk.venue.close()  # type: ignore[attr-defined]  # of the simulated one
         written = until_the_end(journal.written, life)
         theirs = sent_of(written)
         for sent in (*mine.values(), *theirs.values()):
@@ -201,9 +201,9 @@ def until_the_end(written: Iterable[AnyRecord], life: Life) -> list[AnyRecord]:
 
 
 def _opening(
-    recorded: Recorded, life: Life, venue: VenueSettings | None, log: Path
+    recorded: Recorded, life: Life, venue: VenueSettings | None, folder: Path
 ) -> "division.Exchange":
-    """An exchange that has lived through the log up to this life."""
+    """Exchanges that have lived through their logs up to this life; they go on in `folder`."""
 
     def opened(
         settings: Settings,
@@ -213,8 +213,10 @@ def _opening(
         path: Path | None,
         after: int,
     ) -> SimulatedVenue:
+        account = settings.accounts[0].name if settings.accounts else ""
+        log = division.log_of(folder / VENUE_LOG, account)
         past = Log(log)
-        before = entries_before(recorded.answers.entries, life.started.ts)
+        before = entries_before(recorded.answers_for(settings).entries, life.started.ts)
         for entry in before:
             past.append([entry])
         past.close()

@@ -26,6 +26,7 @@ from seawall.storage.recorder import Recorder
 
 if TYPE_CHECKING:
     from seawall.lab.attacks import Attack
+    from seawall.node.accounts import AccountDesk
     from seawall.node.action import Action
 
 FILLS = 50  # shown
@@ -138,6 +139,7 @@ def view_of(run: Run, uptime_s: float) -> dict[str, Any]:
         "uptime_s": uptime_s,
         "equity": _equity(action, now),
         "positions": _positions(action, now),
+        "accounts": [_account(action, desk, now) for desk in action.accounts],
         "orders": [_order(action, entry) for entry in _orders(action)],
         "fills": [_fill(action, fill) for fill in _fills(action)],
         "breakers": [
@@ -186,6 +188,39 @@ def _equity(action: "Action", now: int) -> dict[str, Any]:
         "peak": action.peak,
         "drawdown": action.drawdown,
         "leverage": portfolio.leverage,
+        "ts": now // MILLISECOND,
+    }
+
+
+def _account(action: "Action", desk: "AccountDesk", now: int) -> dict[str, Any]:
+    """One of them; `state`: halted until somebody has looked, or waiting for its venue."""
+    ledger, prices = desk.share.ledger, action.prices
+    portfolio = ledger.portfolio(prices.marks, prices.asset_marks)
+    halted = action.accounts.halted(desk)
+    reason = halted or desk.silence
+    decimals = {i.settle_asset: i.settle_decimals for i in prices.catalog.instruments}
+    decimals |= {i.base: i.base_decimals for i in prices.catalog.instruments}
+    return {
+        "name": desk.name,
+        "state": "halted" if halted else "waiting" if reason else "trading",
+        "reason": reason or None,
+        "equity": portfolio.equity,
+        "cash": portfolio.cash,
+        "unrealised": portfolio.unrealised,
+        "realised": portfolio.realised,
+        "fees": portfolio.fees,
+        "balances": {
+            asset: text(units, decimals[asset])
+            for asset, units in sorted(ledger.cash.items())
+            if units and asset in decimals
+        },
+        "positions": {
+            name: " ".join(quantity(action, name, lots))
+            for name, lots in ledger.positions.items()
+            if lots
+        },
+        "orders": len(desk.share.orders.open),
+        "compared": desk.compared // MILLISECOND if desk.compared else None,
         "ts": now // MILLISECOND,
     }
 

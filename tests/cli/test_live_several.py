@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.cli.practice import (
     KEY,
@@ -18,7 +21,7 @@ from tests.cli.practice import (
     exchange_in,
     node_of,
 )
-from tests.cli.processes import Running, Shell
+from tests.cli.processes import Running, Shell, assert_one_line
 
 KEYS = {
     f"SEAWALL_SECRET_{name}_{part}": text
@@ -79,6 +82,44 @@ def orders(node: Running, *more: tuple[Practice, int]) -> None:
 def node_at(place: Practice) -> Running:
     """A node that trades at both."""
     return node_of(place.shell, **KEYS)
+
+
+def accounts_at(url: str) -> dict[str, Any]:
+    """What the node's API says of each account."""
+    answer = httpx.get(f"{url}/api/accounts", trust_env=False)
+    return {one["name"]: one for one in answer.json()["accounts"]}
+
+
+def test_what_happens_in_one_account_without_us_stops_it_until_it_is_adopted(
+    tmp_path: Path,
+) -> None:
+    with two_places(tmp_path) as (left, right):
+        shell = left.shell
+        with shell.start("run", "--mode", "live", "--port", "0", **KEYS) as node:
+            orders(node, (left, 1), (right, 1))
+            url = node.out.partition("dashboard: ")[2].split()[0]
+            right.client().create_order("ETH/USDT:USDT", "market", "buy", "0.05")
+            node.said("not trading in account right: trades in the account that are not ours")
+            node.until(lambda: accounts_at(url)["right"]["state"] == "halted", "right halted")
+            stopped = accounts_at(url)
+            assert stopped["left"]["state"] == "trading"
+            assert "seawall reconcile --adopt --account right" in stopped["right"]["reason"]
+            orders(node, (left, 2))
+            adopt = ("reconcile", "--adopt", "--url", url, "--account")
+            wrong = shell(*adopt, "rihgt")
+            assert_one_line(wrong, 3, "there is no account rihgt; choose from left, right")
+            assert shell(*adopt, "right").code == 0
+            node.said("trading again in right")
+            orders(node, (left, 1), (right, 1))
+            node.until(lambda: accounts_at(url)["right"]["state"] == "trading", "right trading")
+            told = accounts_at(url)
+            node.signal(signal.SIGTERM)
+            assert node.end().code == 0
+        for place in (left, right):
+            books = audit(place)
+            assert books.halts == []
+            assert told[place.account]["compared"] > 0
+            assert told[place.account]["equity"] > 0
 
 
 def test_two_accounts_trade_through_a_pause_of_one_and_a_kill(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def record(
             commands=_Said(commands or {}),
             feed_name=folder.name,
         )
-        stack.callback(node.ports.venue.close)  # type: ignore[attr-defined]
+        for desk in node.action.accounts:
+            stack.callback(desk.venue.close)  # type: ignore[attr-defined]
         source.node = node
         node.perception.market.state.clock["tape"] = tape.rows
         if past:

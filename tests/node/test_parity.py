@@ -32,6 +32,7 @@ from seawall.storage.journal import Durability, JournalReader, SqliteJournal
 from seawall.venues.simulated.log import Log, Reported
 from tests.node.recorded_runs import PAPER, record
 from tests.node.short_runs import EAGER, tape
+from tests.node.test_accounts import DECISION, TWO
 
 SECONDS = 150
 
@@ -101,6 +102,30 @@ def test_the_journal_comes_out_the_same(run: Path) -> None:
     reader = JournalReader(run / "journal.sqlite")
     assert (found.rows, found.replayed) == (reader.rows, reader.head)
     reader.close()
+
+
+def test_a_run_with_several_accounts_comes_out_the_same(tmp_path: Path) -> None:
+    """Two lives, the first killed; each account's exchange answers from a log of its own."""
+    folder = tmp_path / "simulated"
+    catalog, all_rows = rows()
+    two = TWO.model_copy(update={"mode": "paper", "decision": DECISION})
+    half = len(all_rows) // 2
+    record(folder, catalog, Raw(all_rows[:half]), blocks(3, of=half), past=half // 5, settings=two)
+    rest = Raw(all_rows[half:])
+    record(folder, catalog, rest, blocks(4, of=len(rest)), end=280, settings=two)
+    recorded = Recorded(folder)
+    assert recorded.answers.keys() == {"left", "right"}
+    booked = {r.fill.instrument for r in recorded.records if isinstance(r, FillBooked)}
+    assert booked == {"BTC/USD@sim-a", "BTC/USD@sim-b"}
+    found = verify(recorded, quiet)
+    assert [life.difference for life in found.lives] == [None, None]
+    assert found.identical
+    modelled = compare(recorded, None, quiet)
+    assert (modelled.matched, modelled.equal) == (modelled.recorded.orders,) * 2
+    assert modelled.difference == 0.0
+    (folder / "venue-right.log").unlink()
+    with pytest.raises(DataError, match=r"there is no venue-right\.log"):
+        Recorded(folder)
 
 
 @given(seed=st.integers(0, 1 << 32), count=st.integers(1, 400), end=st.floats(0.3, 1.0))

@@ -4,7 +4,7 @@ import { Certificates, reviewEvery } from "./certificate";
 import { EquityChart, PriceChart } from "./charts";
 import { Header } from "./header";
 import { HostileBanner } from "./hostile";
-import { Fills, Instruments, Orders, Positions } from "./panels";
+import { Accounts, Fills, Instruments, Orders, Positions } from "./panels";
 import { Breakers, Gates, Sources } from "./safety";
 import { Now } from "./table";
 import { TrustChart } from "./trust";
@@ -28,6 +28,7 @@ export function App() {
           </div>
           <div class="column account">
             <EquityChart equity={view.equity} numeraire={numeraire} />
+            <Accounts rows={view.accounts} numeraire={numeraire} />
             <Orders rows={view.orders} numeraire={numeraire} />
             <Fills rows={view.fills} numeraire={numeraire} />
           </div>

@@ -2,8 +2,8 @@
 // Units stand in the head of a column when all its rows share them, else beside the number.
 import type { ComponentChildren } from "preact";
 import { fee, money, number, percent, price, quantity, signed, words } from "./format";
-import { Badge, Clock, Panel, Table, ageColumn } from "./table";
-import type { Fill, Instrument, Maybe, Order, Position } from "./view";
+import { Age, Badge, Clock, Panel, Table, ageColumn } from "./table";
+import type { Account, Fill, Instrument, Maybe, Order, Position } from "./view";
 
 function ProfitAndLoss({ value }: { value: Maybe }) {
   const tone = value === null || value === undefined || value === 0 ? "" : value > 0 ? "up" : "down";
@@ -37,6 +37,38 @@ export function Positions({ rows, numeraire }: { rows: Position[]; numeraire: st
             cell: (row) => <Two above={<ProfitAndLoss value={row.unrealised} />} below={<ProfitAndLoss value={row.realised} />} />,
           },
           ageColumn((row: Position) => row.ts),
+        ]}
+      />
+    </Panel>
+  );
+}
+
+const ACCOUNT_TONES: Record<string, "good" | "warn" | "bad"> = { trading: "good", waiting: "warn", halted: "bad" };
+/** Books and venue are compared once a minute. */
+const COMPARED_EVERY_MS = 60_000;
+
+const held = (row: Account): string =>
+  [...Object.values(row.positions ?? {}), ...Object.entries(row.balances ?? {}).map(([asset, amount]) => `${quantity(amount)} ${asset}`)].join(", ");
+
+/** Where there are several; one alone is what the top bar says. */
+export function Accounts({ rows, numeraire }: { rows: Account[]; numeraire: string }) {
+  if (rows.every((row) => row.name === "")) return null;
+  const trading = rows.filter((row) => row.state === "trading").length;
+  return (
+    <Panel testId="accounts" title="Accounts" note={`${trading} of ${rows.length} trading, in ${numeraire}`}>
+      <Table
+        label="Accounts"
+        rows={rows}
+        rowKey={(row) => row.name}
+        empty="No accounts"
+        tone={(row) => (row.state === "trading" ? "plain" : ACCOUNT_TONES[row.state] ?? "plain")}
+        remark={(row) => row.reason}
+        columns={[
+          { head: "account", cell: (row) => <Two above={<Name name={row.name} />} below={<Badge tone={ACCOUNT_TONES[row.state] ?? "plain"}>{row.state}</Badge>} /> },
+          { head: "equity", below: "cash", kind: "number", cell: (row) => <Two above={money(row.equity)} below={money(row.cash)} /> },
+          { head: "unrealised", below: "realised", kind: "number", cell: (row) => <Two above={<ProfitAndLoss value={row.unrealised} />} below={<ProfitAndLoss value={row.realised} />} /> },
+          { head: "holds", cell: (row) => <span class="clamped" title={held(row)}>{held(row)}</span> },
+          { head: "compared", kind: "age", cell: (row) => <Age ts={row.compared} every={COMPARED_EVERY_MS} /> },
         ]}
       />
     </Panel>

@@ -14,6 +14,12 @@ export type Position = {
   instrument: string; quantity: string | null; unit: string; average_price: Maybe; mark: Maybe;
   notional: Maybe; unrealised: Maybe; realised: Maybe; target: Maybe; ts: Maybe;
 };
+/** state: trading, waiting (for its venue) or halted (until somebody has looked). No name: there is one alone. */
+export type Account = {
+  name: string; state: string; reason: string | null; equity: Maybe; cash: Maybe; unrealised: Maybe; realised: Maybe;
+  fees: Maybe; balances: Record<string, string> | null; positions: Record<string, string> | null; orders: Maybe;
+  compared: Maybe; ts: Maybe;
+};
 export type Order = {
   client_id: string; instrument: string; side: "buy" | "sell"; type: string; price: Maybe;
   quantity: string | null; filled: string | null; state: string; ts: Maybe;
@@ -73,7 +79,7 @@ export type Naive = { price: Maybe; consensus: Maybe; price_off_bps: Maybe; shif
 export type View = {
   now: Maybe; mode: string | null; status: string | null; reasons: string[];
   feed: { name: string | null; detail: string | null }; numeraire: string; uptime_s: Maybe; equity: Equity;
-  positions: Position[]; orders: Order[]; fills: Fill[]; breakers: Breaker[]; sources: Source[];
+  positions: Position[]; accounts: Account[]; orders: Order[]; fills: Fill[]; breakers: Breaker[]; sources: Source[];
   gates: Gate[]; instruments: Instrument[]; journal: { rows: Maybe; hash: string | null };
   robust: Robust | null; hostile: Hostile | null; naive: Record<string, Naive> | null;
 };
@@ -86,7 +92,7 @@ const NO_EQUITY: Equity = {
 /** A view of which nothing is known yet; it also fills what a node leaves out. */
 export const UNKNOWN_VIEW: View = {
   now: null, mode: null, status: null, reasons: [], feed: { name: null, detail: null }, numeraire: "",
-  uptime_s: null, equity: NO_EQUITY, positions: [], orders: [], fills: [], breakers: [], sources: [],
+  uptime_s: null, equity: NO_EQUITY, positions: [], accounts: [], orders: [], fills: [], breakers: [], sources: [],
   gates: [], instruments: [], journal: { rows: null, hash: null },
   robust: null, hostile: null, naive: null,
 };
