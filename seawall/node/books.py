@@ -218,7 +218,7 @@ class Books(Share):
             case LedgerAdjusted(instrument=name, account=account):
                 return self.account_of(name) if name else account or NOBODY
             case OperatorCommanded(command=command, arguments=said) if command == ADOPT:
-                target = said[COMMANDS[ADOPT]]
+                target = said.get(COMMANDS[ADOPT], EVERY_ACCOUNT)
                 return EVERYBODY if target == EVERY_ACCOUNT else target
             case _:
                 return EVERYBODY
