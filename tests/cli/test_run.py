@@ -59,9 +59,10 @@ def journal(shell: Shell) -> list[AnyRecord]:
 def test_a_simulated_market_for_some_seconds(shell: Shell) -> None:
     ended = shell(*RUN, "--duration", "6")
     assert (ended.code, ended.err) == (0, "")
-    dashboard, feed, stopped, *summary = ended.out.splitlines()
+    dashboard, feed, traded, stopped, *summary = ended.out.splitlines()
     assert dashboard.startswith("dashboard: http://127.0.0.1:")
     assert feed == "simulated market: chosen by --feed simulated"
+    assert traded == "trading"
     assert stopped.startswith("stopped: 20")
     assert [line.split()[0] for line in summary[:3]] == ["equity", "realised", "fills"]
     assert "nan" not in ended.out
@@ -104,7 +105,7 @@ def test_a_signal_stops_it_in_order_and_a_restart_goes_on(
     first = ended.json
     assert first["open_orders"] == []
     assert first["rows"] > 0
-    assert re.fullmatch(r"dashboard: .*\nsimulated market: .*\n", ended.err)
+    assert re.fullmatch(r"dashboard: .*\nsimulated market: .*\ntrading\n", ended.err)
     before = journal(shell)
     assert len(before) == first["journal_rows"]
     assert isinstance(before[-1], RunStopped)

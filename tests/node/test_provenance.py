@@ -169,7 +169,7 @@ def test_a_ban_is_journaled_and_holds_at_once() -> None:
     counts = node.perception.admission.counts()
     assert counts["sim-c"]["banned"] > 0
     assert all("banned" not in counts[s] for s in counts if s != "sim-c")
-    assert said == []
+    assert said == ["trading"]
 
 
 def test_an_unban_lets_it_in_on_probation() -> None:
