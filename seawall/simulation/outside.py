@@ -9,6 +9,7 @@ from seawall.core.commands import (
     BAN,
     CLOSE,
     EMERGENCY_STOP,
+    EVERY_ACCOUNT,
     KEEP,
     RECONCILE,
     RELEASE,
@@ -154,7 +155,7 @@ class Operator:
 
     def _target(self, fault: Fault) -> str:
         if fault.kind in ("reconcile", "adopt"):
-            return "simulated"
+            return EVERY_ACCOUNT
         if fault.kind == "roll_back":
             groups = sorted({i.consensus_group for i in self._catalog.instruments})
             return groups[fault.pick(len(groups))]
