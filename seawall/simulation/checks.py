@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from seawall.core.events import Admitted, EventFlag, EventKind, Raw
 from seawall.core.instruments import Instrument
-from seawall.core.orders import Movement, Order, OrderState
+from seawall.core.orders import PROTECTIVE, Movement, Order, OrderState, Purpose
 from seawall.core.records import (
     AnyRecord,
+    BasketMoved,
     BreakerChanged,
     FillBooked,
     FundingBooked,
@@ -44,6 +45,8 @@ CHECKS = {  # name → what it holds, for people
     "blocked": "no new risk after a halt or a stop, past an open breaker, or beside an UNKNOWN",
     "emergency": "after an operator's stop no risk is added; what was to be closed is flat",
     "parents": "a parent order's children keep to its lots, its pace and what may be shown",
+    "baskets": "a basket ends as it says, complete, flat or hedged, and leads nowhere else",
+    "protection": "a stop or take-profit only reduces, and what is to be protected has one",
     "admission": "nothing of a barred source, out of sequence or malformed is admitted",
     "breakers": "a breaker closes by its rule or an operator's word alone; a restart forgets none",
     "journal": "no durable row is lost, the chain holds, and the rows give the folds as they are",
@@ -83,12 +86,14 @@ class Checks:
         risk: RiskSettings,
         strategies: Sequence[str] = (),
     ) -> None:
-        self.shadow = Shadow(instruments)
+        self.shadow = Shadow(instruments, strategies)
+        self._several = len(strategies) > 1
         self.node: Node | None = None
         self.true_movements: Callable[[int], list[Movement]] = lambda after: []
         self._instruments = instruments
         self._exposure = Exposure(self.shadow, instruments, risk)
-        self._plans = Plans(self.shadow, strategies)
+        self._plans = Plans(self.shadow)
+        self.bare = self._plans.bare
         self._sent: set[str] = set()
         self._looked = -1
         self._moved = -1
@@ -105,6 +110,9 @@ class Checks:
                     self._created(order)
                     if broken := self._plans.broken(order, ts):
                         raise ViolationError("parents", broken)
+                case BasketMoved():
+                    if wrong := self._plans.ended(record):
+                        raise ViolationError("baskets", wrong)
                 case FillBooked(fill=movement) | FundingBooked(funding=movement):
                     self._booked(movement)
                 case BreakerChanged():
@@ -124,22 +132,35 @@ class Checks:
         shadow = self.shadow
         if order.client_id in shadow.orders:
             raise ViolationError("once", f"client id {order.client_id} is used twice")
-        low, high = shadow.worst(order.instrument, order)
-        after = high if order.side.sign > 0 else low
+        if wrong := self._plans.unprotective(order):
+            raise ViolationError("protection", wrong)
+        if wrong := self._plans.misled(order):
+            raise ViolationError("baskets", wrong)
         if self.reduces(order):
             return
+        owner = shadow.owner(order.strategy)
+        low, high = shadow.worst(order.instrument, order, owner)
+        after = high if order.side.sign > 0 else low
         self._stopped_by_hand(f"order {order.client_id} is made")
         if reasons := self._obstacles(order.instrument):
             text = f"order {order.client_id} adds risk, though {'; '.join(reasons)}"
             raise ViolationError("blocked", text)
-        approved = shadow.approved.get(order.instrument, 0)
-        if abs(after) > abs(approved) or after * approved < 0:
+        approved = shadow.approved.get((order.instrument, owner), 0)
+        if order.purpose is Purpose.BASKET:
+            approved = after  # see Plans.misled
+        own = shadow.own(order.instrument, order.strategy)
+        nearer = min(0, own) <= after <= max(0, own)  # of several, one that grows the account's
+        if not nearer and (abs(after) > abs(approved) or after * approved < 0):
             text = f"order {order.client_id} leads to {after} lots, approved are {approved}"
             raise ViolationError("limits", text)
+        low, high = shadow.worst(order.instrument, order)
+        after = high if order.side.sign > 0 else low
         self._within({order.instrument: abs(after)}, f"order {order.client_id}", DRIFT)
 
     def reduces(self, order: Order) -> bool:
         """Whether an order makes a position smaller, whatever else fills."""
+        if order.purpose in PROTECTIVE:
+            return True  # see Plans.unprotective
         held = self.shadow.positions.get(order.instrument, 0)
         worst = self.shadow.worst(order.instrument, order)[order.side.sign > 0]
         return min(0, held) <= worst <= max(0, held)
@@ -170,7 +191,9 @@ class Checks:
     def _approved(self, approvals: Sequence[Any]) -> None:
         """What was approved at one boundary lies within the limits, all of it together."""
         growing = {}
-        for approval in approvals:
+        if self._several:
+            return  # each is about its own lots: the account is looked at with each order
+        for approval in [each for each in approvals if each.instrument]:
             low, high = self.shadow.worst(approval.instrument)
             if not min(0, low) <= approval.position <= max(0, high):
                 growing[approval.instrument] = abs(approval.position)

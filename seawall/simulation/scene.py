@@ -5,6 +5,7 @@ Markets are made once per process and shared by all seeds that draw them.
 
 from decimal import Decimal
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -29,6 +30,10 @@ CALM = 4 * SECOND  # after the start in which nothing fails, so that there is so
 ACTIVE = 28 * SECOND  # after the start by which all faults are over
 LENGTH = 52 * SECOND  # what is left is the time in which all must be well again
 QUIET = 3 * SECOND  # before the end, in which nothing new is wanted
+PROTECTED = 0.25  # share of the seeds in which positions have stops
+SHARED = 0.2  # share of the seeds in which two strategies share the account
+BASKETS = 0.25  # share of those with two assets in which a trader of baskets is alone
+TOGETHER = (("trend share=0.5", "order_flow"), ("rules share=0.7", "moving_average_cross"))
 PACED = (0.0, 0.0, 0.3, 0.9)  # shares of the random wishes
 MARKETS = 4  # different markets of each form
 
@@ -42,6 +47,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         history: ns of the past that a new life looks back on.
         wishes: mean share of boundaries at which the random trader wants something, 0: the agents
             trade alone.
+        baskets: the trader wants baskets, and nobody else anything while one may be led.
         paced: share of the trader's wishes that are worked as parent orders.
         block: mean ns of the tape in one read of the feed.
         snapshots: mean number of the folds' snapshots in a run.
@@ -55,6 +61,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     history: int
     wishes: float
     paced: float
+    baskets: bool
     block: int
     snapshots: float
     settings: Settings
@@ -71,6 +78,7 @@ def scene_of(seed: int) -> Scene:
     assets, spot = int(one(1, 2, 2)), bool(one(0, 0, 0, 1))
     learning = bool(draws.pop() < LEARNING)
     cadence = int(one(100, 200, 250))
+    protection, strategies, baskets = _more_of(seed, assets, learning)
     settings = Settings(
         mode="paper",
         seed=seed,
@@ -82,6 +90,8 @@ def scene_of(seed: int) -> Scene:
             order_flow_halflife_s=1,
             minimum_hold_s=one(0.0, 0.5, 2.0),
             deadband=one(0.0, 0.02, 0.1),
+            strategies=strategies,
+            **protection,
         ),
         risk=RiskSettings(
             max_position_size=one(0.1, 0.2, 0.5, 1.0),
@@ -108,10 +118,29 @@ def scene_of(seed: int) -> Scene:
         history=HISTORY if learning else int(one(0, SHORT)),
         wishes=one(0.0, 0.05, 0.2, 0.5),
         paced=PACED[int(generator(seed, "simulation.scene.paced").random() * len(PACED))],
+        baskets=baskets,
         block=int(one(60, 150, 400) * MILLISECOND),
         snapshots=one(0.0, 2.0, 10.0),
         settings=settings,
     )
+
+
+def _more_of(
+    seed: int, assets: int, learning: bool
+) -> tuple[dict[str, Any], tuple[str, ...], bool]:
+    """How positions are protected, which strategies share the account, and whether there are
+    baskets: drawn apart from the rest, which they leave as it is."""
+    protected, trailing, wide, gain, shared, which, basket = (
+        generator(seed, "simulation.scene.more").random(7).tolist()
+    )
+    protection = {
+        "stop_loss": 0.0005 + 0.01 * wide * wide,
+        "take_profit": 0.0 if gain < 0.4 else 0.0005 + 0.005 * gain,
+        "trailing_stop": "on" if trailing < 0.4 else "off",
+    }
+    together = TOGETHER[int(which * len(TOGETHER))] if shared < SHARED and not learning else ()
+    baskets = assets > 1 and not together and basket < BASKETS
+    return (protection if protected < PROTECTED else {}), together, baskets
 
 
 def market_of(scene: Scene) -> tuple[Catalog, Raw]:

@@ -5,17 +5,19 @@ and its doings against it.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from seawall.core.commands import CLOSE, EMERGENCY_STOP, RELEASE
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
-from seawall.core.orders import Fill, Order, OrderState
+from seawall.core.intents import Approved, Basket, Protection, Target
+from seawall.core.orders import PROTECTIVE, Fill, Order, OrderState
 from seawall.core.parents import Parent
 from seawall.core.records import (
     AnyRecord,
+    BasketMoved,
     BreakerChanged,
     Deposited,
     FillBooked,
@@ -35,6 +37,7 @@ from seawall.core.records import (
     SourceJudged,
 )
 from seawall.core.verdicts import Standing
+from seawall.execution.baskets import ENDS
 
 
 class Life(msgspec.Struct):
@@ -63,8 +66,9 @@ class Shadow:
         payments, liquidations: of funding, and fills that the venue itself has made.
         movements: fills and payments so far. sequence: of the last one.
         latches: (breaker, key) → its last record, of those not CLOSED.
-        approved: instrument → lots last approved, in this run or for a parent that goes on.
+        approved: (instrument, whose) → lots last approved, in this run or for a parent
         parents: parent orders that are being worked.
+        agreed: (instrument, strategy) → what protects it. baskets: those that have not ended.
         held: (instrument, strategy) → signed lots of its sub-ledger.
         stops: who has said to stop at once. stops_by_hand: breakers that this has opened and nobody
             has closed, as they must be by the operators' words alone.
@@ -72,7 +76,10 @@ class Shadow:
         barred: sources that may not be let in → ns UTC since when.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(
+        self, instruments: Mapping[str, Instrument], strategies: Sequence[str] = ()
+    ) -> None:
+        self._strategies = set(strategies) if len(strategies) > 1 else set()
         self.instruments = instruments
         self.records = 0
         self.cash: dict[str, int] = {}
@@ -88,7 +95,10 @@ class Shadow:
         self.stopping = False
         self.runs = 0
         self.latches: dict[tuple[str, str], BreakerChanged] = {}
-        self.approved: dict[str, int] = {}
+        self.approved: dict[tuple[str, str], int] = {}
+        self.filled_at: dict[str, int] = {}  # instrument → ns UTC of its last fill's booking
+        self.agreed: dict[tuple[str, str], Protection] = {}
+        self.baskets: dict[tuple[str, int], BasketMoved] = {}
         self.parents: dict[str, Parent] = {}
         self.held: dict[tuple[str, str], int] = {}
         self.stops: set[str] = set()
@@ -106,7 +116,8 @@ class Shadow:
             case OrderChanged(client_id=client_id, state=state, ts=ts):
                 self.orders[client_id].since = ts
                 self._move(self.orders[client_id], state)
-            case FillBooked(fill=fill, strategy=strategy):
+            case FillBooked(fill=fill, strategy=strategy, ts=ts):
+                self.filled_at[fill.instrument] = ts
                 self._fill(fill)
                 self._hold(fill.instrument, strategy, fill.side.sign * fill.size)
             case LotsTransferred(instrument=name, giver=giver, taker=taker, lots=lots):
@@ -128,12 +139,16 @@ class Shadow:
                 if record.state == "CLOSED":
                     del self.latches[record.name, record.key]
             case IntentApproved(approved=approved):
-                self.approved[approved.instrument] = approved.position
+                self._approve(approved)
+            case BasketMoved(basket=basket, state=state):
+                self.baskets[basket.strategy, basket.ts] = record
+                if state in ENDS:
+                    del self.baskets[basket.strategy, basket.ts]
             case RunStarted():
                 self.runs += 1
                 self.stopping = False
                 worked = {parent.instrument for parent in self.parents.values()}
-                self.approved = {n: lots for n, lots in self.approved.items() if n in worked}
+                self.approved = {k: lots for k, lots in self.approved.items() if k[0] in worked}
             case ParentBegan(parent=parent):
                 self.parents[parent.parent_id] = parent
             case ParentEnded(parent_id=name):
@@ -149,6 +164,28 @@ class Shadow:
                     self.barred.pop(source, None)
             case _:
                 pass
+
+    def owner(self, strategy: str) -> str:
+        """Whose the position is that a strategy means; empty: the whole account's."""
+        return strategy if strategy in self._strategies else ""
+
+    def own(self, instrument: str, strategy: str) -> int:
+        """Signed lots of the strategy, or of the account where it is the only one."""
+        if owner := self.owner(strategy):
+            return self.held.get((instrument, owner), 0)
+        return self.positions.get(instrument, 0)
+
+    def _approve(self, approved: Approved) -> None:
+        name, intent = approved.instrument, approved.intent
+        if isinstance(intent, Basket):
+            return
+        self.approved[name, self.owner(intent.strategy)] = approved.position
+        key = name, intent.strategy
+        if approved.protection is not None:
+            self.agreed.pop(key, None)
+            self.agreed[key] = approved.protection
+        elif isinstance(intent, Target) and intent.protection is None:
+            self.agreed.pop(key, None)
 
     def _hold(self, instrument: str, strategy: str, lots: int) -> None:
         self.held[instrument, strategy] = self.held.get((instrument, strategy), 0) + lots
@@ -219,16 +256,22 @@ class Shadow:
         """Ticks x lots that the open lots of a derivative would earn at `mark` ticks."""
         return sum(lots * (mark - ticks) for lots, ticks in self._lots.get(name, ()))
 
-    def worst(self, instrument: str, more: Order | None = None) -> tuple[int, int]:
+    def worst(self, instrument: str, more: Order | None = None, owner: str = "") -> tuple[int, int]:
         """Signed lots were all open sells (buys) to fill and nothing else: lowest, highest.
 
         An order and the one that amends it count once, by the larger of the two.
 
         Args:
-            more: an order that is open too.
+            more: an order that is open too. owner: of several; empty: the whole account.
         """
-        low = high = self.positions.get(instrument, 0)
-        lives = {n: life for n, life in self.open.items() if life.order.instrument == instrument}
+        low = high = self.own(instrument, owner)
+        lives = {
+            name: life
+            for name, life in self.open.items()
+            if life.order.instrument == instrument
+            and life.order.purpose not in PROTECTIVE  # the venue lets these only reduce
+            and (not owner or self.owner(life.order.strategy) == owner)
+        }
         if more is not None:
             lives[more.client_id] = Life(more, 0)
         for life in lives.values():

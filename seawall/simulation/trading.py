@@ -4,20 +4,23 @@ What it wants depends on the seed and the time alone, so that a node that was re
 same again.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from seawall.core.clock import SECOND
-from seawall.core.intents import Close, Target, Urgency
+from seawall.core.clock import MILLISECOND, SECOND
+from seawall.core.instruments import Instrument
+from seawall.core.intents import AnyIntent, Basket, Close, Leg, Target, Urgency
 from seawall.core.parents import Algorithm, Pace
 from seawall.core.randomness import generator
 from seawall.decision.orchestrator import Orchestrator
+from seawall.node.strategy import protection_of
 from seawall.simulation.scene import LENGTH, QUIET, START, Scene
 
 STRATEGY = "random"
 LASTS = 5 * SECOND
+EVERY, LED = 6 * SECOND, 4 * SECOND  # from one basket to the next, and how long each has to itself
 ALGORITHMS = tuple(Algorithm)
 URGENCIES = (Urgency.NORMAL, Urgency.PASSIVE, Urgency.PASSIVE, Urgency.URGENT)
 
@@ -31,9 +34,17 @@ class Trader:
     """
 
     def __init__(
-        self, inner: Orchestrator, scene: Scene, silenced: Callable[[], bool] = lambda: False
+        self,
+        inner: Orchestrator,
+        scene: Scene,
+        instruments: Mapping[str, Instrument],
+        silenced: Callable[[], bool] = lambda: False,
     ) -> None:
         self._inner = inner
+        self._several = bool(scene.settings.decision.strategies)
+        self._strategy = inner.strategy if self._several else STRATEGY
+        self._instruments = instruments
+        self._protection = protection_of(scene.settings.decision)
         self._scene = scene
         self._silenced = silenced
 
@@ -46,26 +57,30 @@ class Trader:
         opinions: Mapping[str, NDArray[Any]],
         equity: float,
         positions: Mapping[str, float],
-        ready: Container[str],
+        ready: Mapping[str, tuple[int, int]],
         now: int,
         tape: int,
         strengths: NDArray[Any] | None = None,
-    ) -> list[Target | Close]:
+    ) -> list[AnyIntent]:
         """See Orchestrator; in the last seconds nobody wants anything new."""
         if now >= START + LENGTH - QUIET or self._silenced():
             return []
+        if self._scene.baskets and now % EVERY < LED:
+            first = now % EVERY < self._scene.settings.feed.cadence_ms * MILLISECOND
+            return self._basket(equity, ready, now, tape) if first else []
         wishes = self._wishes(equity, now, tape)
         asked = {intent.instrument for intent in wishes}
-        if self._scene.wishes >= 0.5:
-            return wishes
+        if self._scene.wishes >= 0.5 or self._scene.baskets:
+            return [*wishes]
         decided = self._inner.decide(rows, opinions, equity, positions, ready, now, tape, strengths)
-        return wishes + [intent for intent in decided if intent.instrument not in asked]
+        return [*wishes, *(intent for intent in decided if intent.instrument not in asked)]
 
     def _wishes(self, equity: float, now: int, tape: int) -> list[Target | Close]:
         wishes: list[Target | Close] = []
         if not self._scene.wishes or not equity > 0:
             return wishes
-        random = generator(self._scene.seed, "simulation.trader", now)
+        purpose = f"simulation.trader.{self._strategy}" if self._several else "simulation.trader"
+        random = generator(self._scene.seed, purpose, now)
         paces = generator(self._scene.seed, "simulation.pace", now)
         for name, _ in self._inner.traded:
             pace = self._pace(paces.random(4).tolist())
@@ -76,7 +91,7 @@ class Trader:
             if closing < 0.2:
                 wishes.append(
                     Close(
-                        strategy=STRATEGY,
+                        strategy=self._strategy,
                         ts=now,
                         tape=tape,
                         expiry=now + LASTS,
@@ -87,7 +102,7 @@ class Trader:
             else:
                 wishes.append(
                     Target(
-                        strategy=STRATEGY,
+                        strategy=self._strategy,
                         ts=now,
                         tape=tape,
                         expiry=now + LASTS,
@@ -95,9 +110,37 @@ class Trader:
                         instrument=name,
                         exposure=1.5 * equity * (2.0 * size - 1.0),
                         pace=pace,
+                        protection=self._protection,
                     )
                 )
         return wishes
+
+    def _basket(
+        self, equity: float, touches: Mapping[str, tuple[int, int]], now: int, tape: int
+    ) -> list[AnyIntent]:
+        """All that is traded, each leg to its own side, as large as the market is not."""
+        random = generator(self._scene.seed, "simulation.basket", now)
+        urgency, hedged, *sizes = random.random(2 + len(self._inner.traded)).tolist()
+        legs = []
+        for size, (name, _) in zip(sizes, self._inner.traded, strict=True):
+            if name in touches and equity > 0:
+                one = self._instruments[name]
+                value = one.lot_float * one.tick_float * touches[name][0]
+                if lots := int(0.2 * equity * (2.0 * size - 1.0) / value):
+                    legs.append(Leg(name, lots))
+        if len(legs) < 2:
+            return []
+        return [
+            Basket(
+                strategy=self._strategy,
+                ts=now,
+                tape=tape,
+                expiry=now + LED // 2,
+                urgency=URGENCIES[int(urgency * len(URGENCIES))],
+                legs=tuple(legs),
+                hedged=hedged < 0.5,
+            )
+        ]
 
     def _pace(self, draws: list[float]) -> Pace | None:
         """How a wish is to be worked, drawn from four numbers in [0, 1); None: as it comes."""

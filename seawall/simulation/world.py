@@ -22,6 +22,7 @@ from seawall.node.division import deposits_of
 from seawall.node.exchange import venue_shape
 from seawall.node.node import Node
 from seawall.node.prices import SILENT
+from seawall.node.strategy import sleeves_of
 from seawall.risk.breakers import BREAKERS
 from seawall.simulation.checks import Checks, ViolationError
 from seawall.simulation.disturbing import disturbed, of_clocks
@@ -37,6 +38,7 @@ from seawall.venues.simulated.shape import FundingRate, VenueShape
 DOWNTIME = 2 * SECOND  # at most, from a death to the next start
 MOST_LIVES = 60
 STOPS = ("stop", "flatten")
+PATIENCE = 8 * SECOND  # in which what is due is done, where the market and the venue are there
 ANSWER = 3 * SECOND  # in which the slowest venue has answered where nothing fails
 UNANSWERED = (OrderState.SENT, OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
 
@@ -87,7 +89,8 @@ class World:
         self.rows, stepped = of_clocks(rows, self.faults)
         shown, struck = disturbed(self.rows, self.catalog, self.faults, scene.seed)
         self.market = Market(shown, scene)
-        self.checks = Checks(self.catalog.by_name, scene.settings.risk)
+        strategies = [each.name for each in sleeves_of(scene.settings.decision.strategies)]
+        self.checks = Checks(self.catalog.by_name, scene.settings.risk, strategies)
         self.scheduler = Scheduler(faults, self.checks, kills_at, trace)
         self.scheduler.struck.update(stepped + struck)
         self.disk: Disk = MemoryDisk()
@@ -231,8 +234,11 @@ class World:
             feed_name="simulated",
             releases=self._releases(),
         )
-        trader: Any = Trader(node.action.orchestrator, self.scene, lambda: self.exchange.shut)
-        node.action.orchestrator, node.action.orchestrators = trader, [trader]
+        traders: Any = [
+            Trader(each, self.scene, self.catalog.by_name, lambda: self.exchange.shut)
+            for each in node.action.orchestrators
+        ]
+        node.action.orchestrator, node.action.orchestrators = traders[0], traders
         return node
 
     def _releases(self) -> list[str]:
@@ -290,6 +296,7 @@ class World:
             raise ViolationError("liveness", f"no trading: {'; '.join(unexplained)}")
         self._settled_markets(node)
         self._settled_stops(node)
+        self._settled_plans(node)
         node.action.reconcile(now)
         rows = self.disk.rows
         node.action.reconcile(now)
@@ -329,6 +336,18 @@ class World:
         for name, lots in shadow.positions.items():
             if "emergency_close" in shadow.stops_by_hand and name in node.action.prices.touches:
                 raise ViolationError("emergency", f"{lots} lots of {name} are not closed")
+
+    def _settled_plans(self, node: Node) -> None:
+        """Baskets have come to their end, and what is to be protected is."""
+        shadow, touches, now = self.checks.shadow, node.action.prices.touches, self.scheduler.now
+        for moved in shadow.baskets.values():
+            late = now > moved.basket.expiry + PATIENCE
+            if late and not shadow.latches and all(name in touches for name in moved.wanted):
+                text = f"the basket of {moved.basket.ts} is {moved.state} for too long"
+                raise ViolationError("baskets", text)
+        for key, lots in self.checks.bare(now - PATIENCE).items():
+            if key not in node.action.accounts.watched and key[0] in touches:
+                raise ViolationError("protection", f"{lots} lots of {key} have no stop")
 
     def _over(self, node: Node) -> bool:
         """The node has ended in order; whether the market was over. Books and venue agree."""

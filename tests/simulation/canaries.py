@@ -63,6 +63,26 @@ def works_at_once(node: Node, world: World) -> None:
     goals._pace = lambda goal, delta, touch, now: pace(goal, delta, touch, now)._replace(lots=delta)
 
 
+def leaves_a_leg(node: Node, world: World) -> None:
+    """A basket of which one leg has come to its end is taken for complete."""
+    carrying: Any = node.action.executor._carrying
+    held = carrying._held
+
+    def hopeful(basket: Any, instrument: str) -> int:
+        for course in carrying._baskets.open.values():
+            if course.basket is basket and instrument == basket.legs[0].instrument:
+                return int(course.wanted[instrument])
+        return int(held(basket, instrument))
+
+    carrying._held = hopeful
+
+
+def protects_too_late(node: Node, world: World) -> None:
+    """Positions are to have stops, and nobody sends them."""
+    protecting: Any = node.action.executor._protecting
+    protecting._keep = lambda *given: None
+
+
 def bans_in_name_only(node: Node, world: World) -> None:
     """A ban is journaled, and admission does not hear of it."""
     perception: Any = node.perception
@@ -160,6 +180,8 @@ CANARIES: dict[str, Callable[[Node, World], None]] = {
     "blocked": knows_no_blocks,
     "emergency": stops_without_closing,
     "parents": works_at_once,
+    "baskets": leaves_a_leg,
+    "protection": protects_too_late,
     "admission": bans_in_name_only,
     "breakers": cools_down_at_once,
     "journal": leaves_a_fold_out,
