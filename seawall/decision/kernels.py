@@ -93,25 +93,25 @@ class Blend(NamedTuple):
     uncorroborated: float  # scale where fewer than three sources voted
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def clip(value: float) -> float:
     """The value, held in [-1, 1]."""
     return min(1.0, max(-1.0, value))
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def follow(averages: Any, group: int, weight: float, value: float, first: bool) -> None:
     """Move one EWMA on to `value`, or set it there."""
     averages[group] = value if first else averages[group] + weight * (value - averages[group])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def over(value: float, low: float, high: float) -> float:
     """The quotient value / x that is greatest over x in [low, high], 0 < low."""
     return value / (low if value > 0.0 else high)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def trend_step(row: Any, rule: TrendRule, state: TrendState) -> tuple[float, float, float, float]:
     """Score, its bounds and confidence of the trend agent for one CONSENSUS row.
 
@@ -149,14 +149,14 @@ def trend_step(row: Any, rule: TrendRule, state: TrendState) -> tuple[float, flo
     return clip(rule.gain * signal), clip(rule.gain * least), clip(rule.gain * most), confidence
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def trend_run(rows: Any, rule: TrendRule, state: TrendState, opinions: Any) -> None:
     """Opinions of the trend agent on a block of rows, into `opinions` (same length)."""
     for i in range(len(rows)):
         write(rows[i], trend_step(rows[i], rule, state), opinions[i])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def pressure_of(part: Any, rule: FlowRule) -> float:
     """Signed pressure of one column of a row, in [-1, 1]; each part is bounded before it counts."""
     return (
@@ -166,7 +166,7 @@ def pressure_of(part: Any, rule: FlowRule) -> float:
     )
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def flow_step(row: Any, rule: FlowRule, state: FlowState) -> tuple[float, float, float, float]:
     """Score, its bounds and confidence of the order-flow agent for one CONSENSUS row.
 
@@ -204,14 +204,14 @@ def flow_step(row: Any, rule: FlowRule, state: FlowState) -> tuple[float, float,
     )
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def flow_run(rows: Any, rule: FlowRule, state: FlowState, opinions: Any) -> None:
     """Opinions of the order-flow agent on a block of rows, into `opinions` (same length)."""
     for i in range(len(rows)):
         write(rows[i], flow_step(rows[i], rule, state), opinions[i])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def write(row: Any, said: tuple[float, float, float, float], opinion: Any) -> None:
     """Set an opinion, formed on the row itself."""
     opinion["ts"] = row["ts"]
@@ -223,7 +223,7 @@ def write(row: Any, said: tuple[float, float, float, float], opinion: Any) -> No
     opinion["age"] = 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def regime_scale(rule: Blend, volatility: float) -> float:
     """The scale of exposure at this annualised volatility; it never grows with it.
 
@@ -242,7 +242,7 @@ def regime_scale(rule: Blend, volatility: float) -> float:
     return float(scale)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def blend_step(row: Any, opinions: Any, rule: Blend) -> tuple[float, float, float]:
     """Wanted exposure as a share of the cap, in [-1, 1], and the interval that holds the clean one.
 
@@ -287,7 +287,7 @@ def blend_step(row: Any, opinions: Any, rule: Blend) -> tuple[float, float, floa
     )
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def blend_run(rows: Any, opinions: Any, rule: Blend, strengths: Any) -> None:
     """`blend_step` for a block; opinions: (rows, agents), `strengths`: (rows, 3)."""
     for i in range(len(rows)):
@@ -297,7 +297,7 @@ def blend_run(rows: Any, opinions: Any, rule: Blend, strengths: Any) -> None:
         strengths[i, 2] = high
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def wanted_of(
     wish: Any, strength: float, cap: float, held: float, deadband: float, hold: int, now: int
 ) -> float:

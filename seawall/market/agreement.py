@@ -42,7 +42,7 @@ class AgreementState(NamedTuple):
     faulty: np.ndarray
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def lowest(observed, excluded, faulty):
     """Place (1-based) of the order statistic below which the clean median cannot lie; < 1: none.
 
@@ -54,7 +54,7 @@ def lowest(observed, excluded, faulty):
     return (observed + excluded + 1) // 2 - faulty - excluded
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def agree_on(scratch, count, excluded, faulty):
     """Median of scratch[:count] (sorted in place) and the interval of the clean one."""
     if count == 0:
@@ -66,13 +66,13 @@ def agree_on(scratch, count, excluded, faulty):
     return middle, scratch[place - 1], scratch[count - place]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def clip_unit(value):
     """The value, held in [-1, 1]."""
     return min(1.0, max(-1.0, value))
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def add(frame, past, group, slot, at):
     """A valid frame's numbers onto its source's, past[group, slot, at]; LEVEL is the value here.
 
@@ -94,7 +94,7 @@ def add(frame, past, group, slot, at):
     past[group, slot, at, NET] += frame["buy_volume"] - frame["sell_volume"]
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def close_cell(past, group, slot, lived, panel, row):
     """The features of a source over its last frames, the newest at lived % length, into the panel.
 
@@ -135,7 +135,7 @@ def close_cell(past, group, slot, lived, panel, row):
     panel[row, slot, SPREAD] = np.log(spread / span) if spread > 0.0 else 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def close_source(past, lived, count, group, slot, panel, row):
     """The frame under way of one source ends: the mean over its books counts; NaN if silent."""
     if count == 0:
@@ -151,7 +151,7 @@ def close_source(past, lived, count, group, slot, panel, row):
     lived[group, slot] += 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def collect(state, frames, rows, panel):
     """Frames (FRAME, whole boundaries in order) into rows' heads and the panel.
 
@@ -202,7 +202,7 @@ def collect(state, frames, rows, panel):
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def gather(panel, member, registered, feature, scratch):
     """The voting sources' finite values of one feature, into scratch; how many."""
     count = 0
@@ -214,7 +214,7 @@ def gather(panel, member, registered, feature, scratch):
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def agree(state, rows, panel):
     """The panel into the rows' consensus columns."""
     faulty = state.faulty[0]

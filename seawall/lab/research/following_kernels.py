@@ -89,7 +89,7 @@ class Rule(NamedTuple):
     long_only: bool
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def touch_of(row: Any, rule: Rule, opening: bool) -> tuple[float, float]:
     """Bid and ask in ticks: of a bar about its close or its opening price, as the venue does."""
     if not row["flags"] & BAR:
@@ -97,7 +97,7 @@ def touch_of(row: Any, rule: Rule, opening: bool) -> tuple[float, float]:
     return about(np.int64(row["open"]) if opening else np.int64(row["bid"]), rule)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def about(price: Any, rule: Rule) -> tuple[float, float]:
     """The touch that a bar is taken to have about a price, in ticks, as the venue makes it."""
     away = price // PPM * rule.half_spread_ppm + price % PPM * rule.half_spread_ppm // PPM
@@ -106,7 +106,7 @@ def about(price: Any, rule: Rule) -> tuple[float, float]:
     return float(bid), float(ask)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def book(
     account: Any, rule: Rule, number: int, lots: int, price: float, touch: Any, why: int, fills: Any
 ) -> None:
@@ -148,7 +148,7 @@ def book(
         fill["reason"] = why
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def execute(account: Any, row: Any, rule: Rule, number: int, opening: bool, fills: Any) -> None:
     """Trade toward the goal with what this row offers.
 
@@ -180,7 +180,7 @@ def execute(account: Any, row: Any, rule: Rule, number: int, opening: bool, fill
     account["aiming"] = 0 if account["goal"] == account["lots"] else 1
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def guard(account: Any, row: Any, rule: Rule, number: int, fills: Any) -> None:
     """Stop and target inside the row. Where both were touched the stop counts; a stop that the
     opening has passed fills at the opening; a target never fills better than it stands."""
@@ -209,7 +209,7 @@ def guard(account: Any, row: Any, rule: Rule, number: int, fills: Any) -> None:
         account["standing_until"] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def asked(account: Any, row: Any, rule: Rule, wanted: float, cap: float) -> float:
     """The exposure to ask for now, NaN where what stands is good enough (the orchestrator's rule).
 
@@ -230,7 +230,7 @@ def asked(account: Any, row: Any, rule: Rule, wanted: float, cap: float) -> floa
     return wanted
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def aim(account: Any, row: Any, rule: Rule, lots: Any) -> None:
     """Make so many signed lots the goal."""
     account["goal"] = lots
@@ -240,7 +240,7 @@ def aim(account: Any, row: Any, rule: Rule, lots: Any) -> None:
     account["decision"] = 0.5 * (bid + ask)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def decide(account: Any, row: Any, rule: Rule, strength: float) -> None:
     """Set a goal at the close of a row, if there is reason to.
 
@@ -273,7 +273,7 @@ def decide(account: Any, row: Any, rule: Rule, strength: float) -> None:
     aim(account, row, rule, lots if exposure > 0.0 else -lots)
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def step(account: Any, row: Any, strength: float, rule: Rule, number: int, fills: Any) -> float:
     """One row of the path; returns the equity at its end, tick x lot.
 
@@ -307,7 +307,7 @@ def step(account: Any, row: Any, strength: float, rule: Rule, number: int, fills
     return float(account["equity"])
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def run(
     account: Any, path: Any, strengths: Any, rule: Rule, first: int, equity: Any, fills: Any
 ) -> None:
