@@ -222,10 +222,8 @@ class RemoteVenue:
 
     def _send(self, connection: socket.socket, *requests: wire.AnyRequest) -> None:
         """Requests in one write; the last one's number is `_number`."""
-        if self._early is not None:
-            self._owed.add(
-                self._number
-            )  # nobody has asked for its answer, which comes all the same
+        if self._early is not None:  # nobody has asked for its answer, which comes all the same
+            self._owed.add(self._number)
         self._early, message = None, b""
         for request in requests:
             self._number += 1
