@@ -88,7 +88,9 @@ class Operator:
             return [*self._closed(command.target, command.who, now)]
         gating = self._perception.gating
         orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
-        orders[name](command.target, command.who, now)
+        # a time that no review to come lies before: rows may end a silence, whose boundaries are due
+        known = max(self._perception.last_ts, gating.reviewed)
+        orders[name](command.target, command.who, min(now, known) if known else now)
         self._perception.tell()
         records = [*gating.records]
         gating.records.clear()
