@@ -213,7 +213,7 @@ def genuine(flags: int, signature: str, kind: EventKind = EventKind.TRADE) -> in
     catalog = Catalog(instruments=catalog.instruments, sources=sources, books=catalog.books).check()
     row = np.array(rows[rows["source"] == 1][:1])
     row["flags"], row["kind"] = flags, kind
-    return len(node_on(catalog, Raw(rows[:0]))._genuine(Raw(row)))
+    return len(node_on(catalog, Raw(rows[:0]))._genuine.of(Raw(row)))
 
 
 def test_a_forged_trade_never_reaches_the_exchange() -> None:

@@ -30,7 +30,7 @@ from seawall.core.orders import (
     Trigger,
 )
 from seawall.core.settings import Settings
-from seawall.node.live import account_of, feed_of, instruments_of
+from seawall.node.live import accounts_of, feed_of, instruments_of
 from seawall.storage.secrets import EnvironmentSecrets
 from seawall.venues.ccxt import terms
 from seawall.venues.ccxt.client import Account, Credentials, client_of
@@ -50,7 +50,7 @@ EXPECTED = Expected(leverage=1.0, largest=20_000.0, maker_ppm=2_500, taker_ppm=2
 
 
 def account(port: int, **more: Any) -> Account:
-    given = {"exchange": "alpaca", "product": "spot", "keys": "alpaca", "symbols": ("BTC/USD",)}
+    given = {"exchange": "alpaca", "product": "spot", "keys": "alpaca"}
     return Account(**{**given, "url": f"http://127.0.0.1:{port}", **more})
 
 
@@ -379,10 +379,10 @@ def test_the_node_gets_its_markets_from_there_with_the_account_s_keys(tmp_path: 
         settings = Settings.model_validate(
             {"mode": "live", "feed": {"symbols": ["BTC/USD"]}, "live": live, "data_dir": tmp_path}
         )
-        where, clock = account_of(settings), SystemClock()
-        feed = feed_of(settings, where, clock, EnvironmentSecrets(SECRETS))
+        accounts, clock = accounts_of(settings), SystemClock()
+        feed = feed_of(settings, accounts, clock, EnvironmentSecrets(SECRETS))
         try:
-            (instrument,) = instruments_of(feed.catalog, where)
+            (instrument,) = instruments_of(settings, feed.catalog, accounts)[""]
             assert (instrument.symbol, instrument.tick, instrument.lot) == (
                 "BTC/USD",
                 "0.01",

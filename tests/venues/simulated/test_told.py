@@ -29,6 +29,6 @@ def test_an_order_that_ended_is_found_by_its_client_id_and_no_other_is(passes):
 
 def test_those_of_checkpoints_are_found_as_well():
     told = Told(None)
-    told.ended["r-1"] = 7
+    told.ended.update({"r-1": 7})
     told.end("r", np.array([2]), np.array([9]))
     assert [told.final_of(f"r-{number}") for number in (1, 2, 3)] == [7, 9, None]
