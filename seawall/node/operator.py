@@ -88,7 +88,7 @@ class Operator:
             return [*self._closed(command.target, command.who, now)]
         gating = self._perception.gating
         orders = {BAN: gating.ban, UNBAN: gating.unban, ROLL_BACK: gating.roll_back}
-        # a time that no review to come lies before: rows may end a silence, whose boundaries are due
+        # no review to come lies before it: rows may end a silence, whose boundaries are due
         known = max(self._perception.last_ts, gating.reviewed)
         orders[name](command.target, command.who, min(now, known) if known else now)
         self._perception.tell()
