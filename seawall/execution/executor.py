@@ -150,7 +150,7 @@ class Executor(Desk):
         """See Desk; parent orders that were being worked go on."""
         super().recover(now)
         if self._pacer is not None:
-            self.aim(self._pacer.resumed(now))
+            self.aim(self._pacer.resumed(self.strategies.owner, now))
 
     def reach(self, instrument: str) -> dict[str, tuple[int, int, int]]:
         """Strategy → lots held, and the furthest long and short that its open orders and its goal

@@ -134,14 +134,23 @@ class Pacer:
             if (instrument, strategies(strategy)) not in standing:
                 self._end((instrument, strategy), "over", now)
 
-    def resumed(self, now: int) -> list[Approved]:
-        """After a restart: the approvals behind the parents that are still to be worked."""
-        return [
-            approval
-            for place in self._parents.open
-            for approval in [self._parents.approvals.get(place)]
-            if approval is not None and now < approval.intent.expiry
-        ]
+    def resumed(self, owner: Callable[[str], str], now: int) -> list[Approved]:
+        """After a restart: the approvals behind the parents that are still to be worked.
+
+        None that a newer one had replaced: of the same owner, or for the whole account.
+
+        Args:
+            owner: whose goals those of a strategy are; empty: the account's.
+        """
+        found: dict[Key, Approved] = {}
+        for (instrument, strategy), approval in self._parents.approvals.items():
+            whose = owner(strategy)
+            for place in [key for key in found if key[0] == instrument]:
+                if whose in ("", place[1]):
+                    del found[place]
+            if now < approval.intent.expiry and (instrument, strategy) in self._parents.open:
+                found[instrument, whose] = approval
+        return list(found.values())
 
     def _begin(
         self, goal: Approved, delta: int, held: int, pace: Pace, touch: Touch, now: int

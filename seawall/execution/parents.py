@@ -21,7 +21,7 @@ class _Memory(msgspec.Struct):
 
 
 class Parents:
-    """The open parents, and what risk approved last where there is one; Fold."""
+    """The open parents, and what risk approved last of each strategy, the newest last; Fold."""
 
     name = "parents"
 
@@ -34,7 +34,9 @@ class Parents:
         """Take in one record."""
         match record:
             case IntentApproved(approved=approved):
-                self.approvals[approved.instrument, approved.intent.strategy] = approved
+                place = approved.instrument, approved.intent.strategy
+                self.approvals.pop(place, None)
+                self.approvals[place] = approved
             case ParentBegan(parent=parent):
                 place = parent.instrument, parent.strategy
                 if place in self.open:

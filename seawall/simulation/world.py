@@ -346,6 +346,8 @@ class World:
                 text = f"the basket of {moved.basket.ts} is {moved.state} for too long"
                 raise ViolationError("baskets", text)
         for key, lots in self.checks.bare(now - PATIENCE).items():
+            if lots * shadow.positions.get(key[0], 0) <= 0:
+                continue  # others hold as much against it: the account has nothing to protect
             if key not in node.action.accounts.watched and key[0] in touches:
                 raise ViolationError("protection", f"{lots} lots of {key} have no stop")
 

@@ -87,7 +87,7 @@ class Paced:
         self.executor.recover(self.now)
         self.executor.sync_fills(self.now)
 
-    def approve(self, position: int, **about: object) -> None:
+    def approve(self, position: int, heard: bool = True, **about: object) -> None:
         values = {
             "strategy": "rules",
             "ts": self.now,
@@ -104,8 +104,9 @@ class Paced:
             reduce_only=reduce_only,
         )
         self.recorder.record(IntentApproved(ts=self.now, approved=approved))
-        self.executor.aim([approved])
-        self.work()
+        if heard:
+            self.executor.aim([approved])
+            self.work()
 
     def work(self) -> None:
         if not self.executor.doubtful:
@@ -320,3 +321,16 @@ def test_children_are_joined_up_to_the_smallest_order_and_nothing_is_left_over(
     sizes = [r.order.size for r in paced.told(OrderCreated)]
     assert len(sizes) > 1
     assert min(sizes) >= 160
+
+
+@pytest.mark.parametrize("strategy", ["risk", "other"])
+def test_after_a_restart_no_plan_goes_on_that_a_newer_approval_had_replaced(strategy: str) -> None:
+    paced = Paced()
+    paced.approve(1_000)
+    paced.step()
+    paced.approve(paced.position, heard=False, strategy=strategy)
+    held = paced.position
+    paced.kill()
+    for _ in range(100):
+        paced.step()
+    assert paced.position == held
