@@ -129,7 +129,7 @@ class Goals:
             if delta == 0:
                 del self.standing[key]
             elif touch is not None and not desk.waits(errand, now):
-                delta = self._free(goal.instrument, delta, now, goal.instrument in blocked)
+                delta = self._free(key, delta, now, goal.instrument in blocked)
                 due = self._pace(goal, delta, touch, now) if delta else Due(0)
                 if due.lots:
                     desk.send(self._order(key, goal, due, touch), now)
@@ -164,8 +164,8 @@ class Goals:
         return wanted - position
 
     def _withdraw(self, now: int, blocked: Container[str]) -> None:
-        """Cancel resting orders that lead away from their goal, or to risk that nobody allows, or
-        that have no time to rest any more."""
+        """Cancel resting orders that lead away from their goal, or to risk that nobody allows, that
+        have no time to rest any more, or are a strategy's where the account's own goal stands."""
         for entry in list(self._desk.orders.open.values()):
             order = entry.order
             if order.purpose not in TOWARD or entry.state not in RESTING:
@@ -181,6 +181,7 @@ class Goals:
             if barred and owner:
                 account = self._strategies.position(order.instrument)
                 wrong = wrong or not reduces(account + change, account)
+            wrong = wrong or bool(owner and (order.instrument, ACCOUNT) in self.standing)
             if goal is not None:
                 hurry = order.post_only and goal.intent.urgency is not Urgency.PASSIVE
                 wrong = wrong or hurry or not reduces(change, self.wanted(goal) - position)
@@ -245,13 +246,14 @@ class Goals:
 
     # --- several strategies on one account ---
 
-    def _free(self, instrument: str, delta: int, now: int, blocked: bool) -> int:
+    def _free(self, key: Key, delta: int, now: int, blocked: bool) -> int:
         """The part of a goal's delta that may leave as an order.
 
         Nothing while an order of ours stands on the other side: it is cancelled, so that the two
-        are netted and do not trade with each other. Blocked: what reduces the account's position.
+        are netted and do not trade with each other. The account's own goal waits for what may
+        still fill on the same side. Blocked: what reduces the account's position.
         """
-        side = Side.BUY if delta > 0 else Side.SELL
+        side, (instrument, owner) = Side.BUY if delta > 0 else Side.SELL, key
         same = 0
         for entry in self._desk.orders.of(instrument):
             order = entry.order
@@ -263,6 +265,8 @@ class Goals:
             if entry.state in RESTING:
                 self._desk.cancel(entry, now)
             delta = 0
+        if owner == ACCOUNT and self._strategies.names:
+            delta = side.sign * max(0, abs(delta) - same)
         if blocked and delta:
             account = self._strategies.position(instrument)
             most = max(0, -side.sign * account - same)

@@ -179,6 +179,22 @@ def test_blocked_nothing_makes_the_account_larger(shared):
     shared.agrees()
 
 
+@pytest.mark.parametrize("blocked", BLOCKED)
+def test_the_account_s_own_goal_takes_a_strategy_s_resting_order_away(shared, blocked):
+    """Else what risk closes waits for it, or is closed twice."""
+    shared.want("a", 6)
+    shared.steps(3)
+    shared.want("a", 2, urgency=Urgency.PASSIVE)
+    shared.step()
+    assert [entry.order.size for entry in shared.orders.open.values()] == [4]
+    shared.blocked = blocked
+    shared.want("risk", 0)
+    shared.steps(4)
+    assert shared.orders.open == {}
+    assert shared.ledger.position(PERP.name) == 0
+    shared.agrees()
+
+
 def test_what_each_may_come_to_is_told_to_risk(shared):
     shared.venue.faults.hold_reports = True
     shared.want("a", 5, urgency=Urgency.PASSIVE)
