@@ -22,6 +22,7 @@ from seawall.core.records import (
     FundingBooked,
     Halted,
     OrderCreated,
+    Record,
 )
 from seawall.node.books import Books as NodeBooks
 from seawall.risk.breakers import BREAKERS
@@ -150,6 +151,19 @@ class Practice:
 
     def orders(self) -> list[OrderCreated]:
         """Those orders."""
+        made = [one for one in self._records() if isinstance(one, OrderCreated)]
+        return [one for one in made if one.order.instrument in self._instruments]
+
+    def fills(self) -> list[FillBooked]:
+        """Fills of this account in the journal so far: not every order comes to one."""
+        made = [one for one in self._records() if isinstance(one, FillBooked)]
+        return [one for one in made if one.fill.instrument in self._instruments]
+
+    @property
+    def _instruments(self) -> set[str]:
+        return {f"{symbol}@binance" for symbol in self.symbols}
+
+    def _records(self) -> list[Record]:
         if not self.journal.exists():
             return []
         try:
@@ -157,11 +171,9 @@ class Practice:
         except StoreError:
             return []  # it is being made
         try:
-            made = [record for _, record in reader.read() if isinstance(record, OrderCreated)]
+            return [record for _, record in reader.read()]
         finally:
             reader.close()
-        wanted = {f"{symbol}@binance" for symbol in self.symbols}
-        return [one for one in made if one.order.instrument in wanted]
 
 
 def node_of(shell: Shell, *arguments: object, **environment: str) -> Running:
