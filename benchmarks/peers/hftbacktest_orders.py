@@ -36,6 +36,7 @@ from benchmarks.peers.hftbacktest_compare import (
 )
 from seawall.core import order_book_kernels as kernels
 from seawall.core.instruments import Instrument
+from seawall.core.order_book import new_order_book
 from seawall.ingestion.orders import changes_of, read_orders
 from seawall.venues.simulated.exact import Feed, feed_of
 
@@ -51,7 +52,7 @@ ORDER_EVENT = np.dtype([*EVENT.descr, ("order_id", "<u8")])
 
 def events_of(rows: NDArray[np.void], instrument: Instrument) -> NDArray[np.void]:
     """Orders as hftbacktest wants them: what was executed is told first, then what is left."""
-    changes = changes_of(kernels.new_order_book(), rows)
+    changes = changes_of(new_order_book(), rows)
     what = changes["what"]
     taken = np.flatnonzero(what == kernels.TAKEN)
     told = np.flatnonzero(what <= kernels.TAKEN)

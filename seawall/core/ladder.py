@@ -35,16 +35,6 @@ LADDER = np.dtype(
 
 
 @njit(cache=True)
-def new_ladders(count):
-    """Empty books, (count,) of LADDER."""
-    ladders = np.zeros(count, LADDER)
-    for i in range(count):
-        ladders[i]["origin"] = -1  # unset, so that nobody clears, and touches, cells that are zero
-        clear(ladders[i])
-    return ladders
-
-
-@njit(cache=True)
 def clear(ladder):
     """Forget a book."""
     if ladder["origin"] >= 0:

@@ -78,12 +78,6 @@ class OrderBook(NamedTuple):
 
 
 @njit(cache=True)
-def new_order_book():
-    """An empty book."""
-    return OrderBook(np.zeros(TABLE, ORDER), np.zeros(1, COUNTS), ladders.new_ladders(1))
-
-
-@njit(cache=True)
 def home(order_id):
     """Where the table looks for an id first."""
     mixed = (order_id ^ (order_id >> 17) ^ (order_id >> 34)) & 0x3FFFFFFF

@@ -8,6 +8,7 @@ import numpy as np
 
 from seawall.core.events import EventKind, Raw
 from seawall.core.instruments import Catalog
+from seawall.core.order_book import new_ladders
 from seawall.ingestion import inspection_kernels as kernels
 from seawall.ingestion import orders
 from seawall.ingestion.tables import length, when
@@ -126,7 +127,9 @@ def inspect_rows(
 ) -> Inspection:
     """The same over blocks in the order of the tape, wherever they come from."""
     spans = np.array([s.bar_span for s in catalog.sources] or [0], dtype=np.int64)
-    scan = kernels.new_scan(catalog.book_of.astype(np.int64), spans, len(catalog.books))
+    scan = kernels.new_scan(
+        new_ladders(len(catalog.books)), catalog.book_of.astype(np.int64), spans
+    )
     order_books = orders.Levels(catalog)
     done = 0
     for block in blocks:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, clear, new_ladders, put, size_at
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, clear, put, size_at
 
 DEPTH, SNAPSHOT, TRADE, QUOTE, BAR_OPEN, BAR_CLOSE, DOWN, TICK = 1, 2, 3, 4, 5, 8, 9, 10
 BEGIN, END = 1, 2
@@ -42,9 +42,9 @@ class Scan(NamedTuple):
 
 
 @njit(cache=True)
-def new_scan(book_of: Any, bar_span: Any, books: int) -> Scan:
-    """An empty state. book_of: (instruments, sources); bar_span: (sources,) ns."""
-    sources = len(bar_span)
+def new_scan(ladders: Any, book_of: Any, bar_span: Any) -> Scan:
+    """An empty state. ladders: (books,). book_of: (instruments, sources). bar_span: (sources,)."""
+    books, sources = len(ladders), len(bar_span)
     of_book = np.zeros((books, BOOK_COLUMNS), np.int64)
     of_book[:, BAR_TS] = NEVER
     of_book[:, SEQUENCE:BREAKS] = NONE
@@ -54,7 +54,7 @@ def new_scan(book_of: Any, bar_span: Any, books: int) -> Scan:
     of_source[:, SKEW_LEAST] = 1 << 62
     of_source[:, BAR_SPAN] = bar_span
     return Scan(
-        new_ladders(books),
+        ladders,
         book_of,
         of_book,
         of_source,

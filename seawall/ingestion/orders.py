@@ -17,6 +17,7 @@ from seawall.core import order_book_kernels as kernels
 from seawall.core.errors import DataError
 from seawall.core.events import EventFlag, EventKind, Raw, Side, empty, ordered
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
+from seawall.core.order_book import new_order_book
 from seawall.ingestion import tables
 
 LOG = {"order_id", "action", "side", "price"}
@@ -312,7 +313,7 @@ class Levels:
         """The levels that a book's rows change, and which of them did."""
         book = self._books.get(key)
         if book is None:
-            book = self._books[key] = kernels.new_order_book()
+            book = self._books[key] = new_order_book()
         told = changes_of(book, rows)
         told = told[told["what"] != kernels.COMPLETED]
         told = told[

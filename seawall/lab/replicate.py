@@ -34,7 +34,7 @@ from seawall.core.clock import MILLISECOND, SECOND
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import Raw, empty, ordered
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
-from seawall.core.ladder import new_ladders
+from seawall.core.order_book import new_ladders
 from seawall.core.randomness import generator
 from seawall.lab import replicate_kernels as kernels
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from seawall.core.events import EventFlag, EventKind, empty
 from seawall.core.frames import FRAME
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, new_ladders, next_price, size_at
+from seawall.core.ladder import ASK, BID, NO_ASK, NO_BID, next_price, size_at
+from seawall.core.order_book import new_ladders
 from seawall.core.verdicts import EPOCH
 from seawall.market import kernels
 

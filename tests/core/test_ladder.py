@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from seawall.core import ladder as kernel
 from seawall.core.ladder import ASK, BID, FAR, NO_ASK, NO_BID, WINDOW
+from seawall.core.order_book import new_ladders
 
 near = st.integers(WINDOW * 3 - 20, WINDOW * 3 + 20)
 edges = st.integers(0, 8).map(lambda k: WINDOW * k // 2 + 1)
@@ -32,7 +33,7 @@ def walked(ladder: np.void, side: int) -> dict[int, int]:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(levels, max_size=60))
 def test_book_equals_a_dictionary(rows: list[tuple[int, int, int]]) -> None:
-    ladder = kernel.new_ladders(1)[0]
+    ladder = new_ladders(1)[0]
     plain: list[dict[int, int]] = [{}, {}]
     for side, price, size in rows:
         kernel.put(ladder, side, price, size)
@@ -50,7 +51,7 @@ def test_book_equals_a_dictionary(rows: list[tuple[int, int, int]]) -> None:
 
 
 def test_far_levels_are_bounded_and_the_farthest_go_first() -> None:
-    ladder = kernel.new_ladders(1)[0]
+    ladder = new_ladders(1)[0]
     kernel.put(ladder, BID, 10 * WINDOW, 1)
     kernel.put(ladder, ASK, 10 * WINDOW + 1, 1)
     for i in range(FAR + 10):
@@ -64,7 +65,7 @@ def test_far_levels_are_bounded_and_the_farthest_go_first() -> None:
 
 
 def test_clear_forgets_everything() -> None:
-    ladder = kernel.new_ladders(2)[1]
+    ladder = new_ladders(2)[1]
     for price in (5, WINDOW * 2):
         kernel.put(ladder, BID, price, 7)
     kernel.clear(ladder)
@@ -81,7 +82,7 @@ def walked_book_one(ladder: np.void) -> int:
 
 @pytest.mark.parametrize("price", [1, WINDOW // 2, WINDOW - 1])
 def test_small_prices_keep_the_window_at_zero(price: int) -> None:
-    ladder = kernel.new_ladders(1)[0]
+    ladder = new_ladders(1)[0]
     kernel.put(ladder, BID, price, 2)
     kernel.put(ladder, ASK, price + 1, 2)
     assert ladder["origin"] >= 0

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from seawall.core import ladder as ladders
 from seawall.core import order_book_kernels as orders
 from seawall.core.events import EventFlag, EventKind, Side, empty
+from seawall.core.order_book import new_order_book
 
 ONE = int(EventFlag.BEGIN | EventFlag.END)
 KINDS = {
@@ -38,7 +39,7 @@ def rows_of(acts):
 
 
 def all_changes(rows, cuts=()):
-    book = orders.new_order_book()
+    book = new_order_book()
     room = np.zeros(2 * len(rows) + 2 * orders.MOST_CHANGES, orders.CHANGE)
     parts = []
     for start, stop in zip((0, *cuts), (*cuts, len(rows)), strict=True):

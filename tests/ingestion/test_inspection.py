@@ -8,6 +8,7 @@ import pytest
 
 from seawall.core.events import EventFlag, EventKind, Side, empty
 from seawall.core.instruments import Catalog, Instrument, Kind, Source
+from seawall.core.order_book import new_ladders
 from seawall.ingestion import inspection_kernels as kernels
 from seawall.ingestion.inspection import QUIET, Inspection, inspect
 from seawall.ingestion.tape import TapeWriter, open_tape, write_tape
@@ -185,7 +186,7 @@ def test_any_split_gives_the_same_bits() -> None:
     spans = np.array([0, SECOND])
 
     def state(cuts: list[int]) -> list[np.ndarray]:
-        scan = kernels.new_scan(CATALOG.book_of.astype(np.int64), spans, 2)
+        scan = kernels.new_scan(new_ladders(2), CATALOG.book_of.astype(np.int64), spans)
         for piece in np.split(rows, cuts):
             kernels.run(scan, piece, SECOND)
         return list(scan)
@@ -194,7 +195,7 @@ def test_any_split_gives_the_same_bits() -> None:
     for cuts in ([200], [1, 2, 399], sorted(chooser.integers(0, 400, 20).tolist())):
         for one, other in zip(whole, state(cuts), strict=True):
             assert np.array_equal(one, other)
-    stepped = kernels.new_scan(CATALOG.book_of.astype(np.int64), spans, 2)
+    stepped = kernels.new_scan(new_ladders(2), CATALOG.book_of.astype(np.int64), spans)
     for one_row in rows:
         kernels.step(stepped, one_row, SECOND)
     for one, other in zip(whole, list(stepped), strict=True):

@@ -8,6 +8,7 @@ from seawall.core import ladder as ladders
 from seawall.core import order_book_kernels as orders
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import EventKind, Raw
+from seawall.core.order_book import new_ladders, new_order_book
 from seawall.ingestion import tables
 from seawall.ingestion.inspection import inspect_rows
 from seawall.ingestion.orders import Levels, changes_of, read_orders
@@ -70,7 +71,7 @@ def test_the_recorded_book_of_orders_is_the_venues_own_book_of_levels():
     counts = levels.counts[0]
     assert (counts["stale"], counts["crossed"], counts["unknown"]) == (0, 0, 201)
     rows = rows[rows["kind"] == EventKind.DEPTH]
-    book = ladders.new_ladders(1)
+    book = new_ladders(1)
     at, shown = 0, np.zeros(len(size), np.int64)
     for i in range(len(size)):
         while at < len(rows) and rows["recv_ts"][at] <= when[i]:
@@ -87,7 +88,7 @@ def test_the_recorded_book_of_orders_is_the_venues_own_book_of_levels():
 
 def test_the_recorded_executions_are_first_come_first_served_and_the_recorded_trades():
     read = recorded(*BITSTAMP)
-    changes = changes_of(orders.new_order_book(), read.rows)
+    changes = changes_of(new_order_book(), read.rows)
     queues, executions = {}, []
     for one in changes.tolist():
         _, what, side, price, number, before, after, _, _ = one

@@ -15,7 +15,7 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import EventKind, Raw
 from seawall.core.instruments import Catalog, Kind
-from seawall.core.ladder import new_ladders
+from seawall.core.order_book import new_ladders
 from seawall.ingestion.inspection import Inspection, inspect_rows
 from seawall.ingestion.tables import Imported
 from seawall.lab import replicate, replicate_kernels

@@ -14,7 +14,7 @@ from seawall.core.clock import SECOND
 from seawall.core.errors import InvariantError, SettingError
 from seawall.core.events import EventKind, Raw, empty
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import new_ladders
+from seawall.core.order_book import new_ladders
 from seawall.lab.attacks import shadow_kernels as shadows
 from seawall.lab.attacks.draws import key_of
 from seawall.lab.attacks.parameters import Parameters

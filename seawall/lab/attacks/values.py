@@ -7,7 +7,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import new_ladders
+from seawall.core.order_book import new_ladders
 from seawall.lab.attacks import rewriting_kernels as rewriting
 from seawall.lab.attacks.attack import Attack, driven
 from seawall.lab.attacks.draws import normals, uniforms

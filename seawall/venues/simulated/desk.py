@@ -9,7 +9,8 @@ import numpy as np
 
 from seawall.core.events import Side
 from seawall.core.instruments import Catalog
-from seawall.core.ladder import NO_ASK, NO_BID, new_ladders
+from seawall.core.ladder import NO_ASK, NO_BID
+from seawall.core.order_book import new_ladders
 from seawall.core.orders import Order, OrderReport, OrderType, TimeInForce, TriggerBy
 from seawall.venues.simulated import kernels, queue_kernels, stop_kernels
 from seawall.venues.simulated.log import Watched

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from seawall.core.errors import DataError, SettingError
 from seawall.core.events import EventFlag, EventKind, Raw, Side
 from seawall.core.instruments import PRODUCT_LIMIT, Catalog, Instrument, Kind
-from seawall.core.ladder import new_ladders
 from seawall.core.money import PPM
+from seawall.core.order_book import new_ladders
 from seawall.core.randomness import generator
 from seawall.venues.simulated import exact_kernels, exact_orders
 from seawall.venues.simulated import exact_matching_kernels as matching

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from seawall.core import order_book_kernels as kernels
 from seawall.core.events import EventKind
+from seawall.core.order_book import new_order_book
 from seawall.venues.simulated import exact_state as layout
 
 
@@ -62,7 +63,7 @@ def told(rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[n
 
 
 def _changes(rows: NDArray[Any]) -> NDArray[Any]:
-    book = kernels.new_order_book()
+    book = new_order_book()
     room = np.zeros(2 * len(rows) + 2 * kernels.MOST_CHANGES, kernels.CHANGE)
     first, count = kernels.run(book, rows, room, 0)
     assert first == len(rows)  # a row brings one change, or two, and what it lets join came before
