@@ -1,14 +1,17 @@
 """Many seeds over one or more processes, what they came to in all, and how to see one again."""
 
 import signal
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 
 import msgspec
 
 from seawall.simulation.faults import ALL, Fault, drawn, kinds_of, only
+from seawall.simulation.markets import Shelf
 from seawall.simulation.scene import ACTIVE, CALM, scene_of
 from seawall.simulation.shrinking import shrunk
 from seawall.simulation.world import Outcome, Plant, World
@@ -92,10 +95,14 @@ def outcomes(seeds: Sequence[int], faults: str, jobs: int) -> Iterator[Outcome]:
             yield checked(seed, faults)
         return
     context = get_context("forkserver")
-    with context.Pool(jobs, _uninterrupted, maxtasksperchild=LIVES) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="seawall-markets-") as shelf,
+        context.Pool(jobs, _set_up, (Path(shelf),), maxtasksperchild=LIVES) as pool,
+    ):
         yield from pool.imap(partial(checked, faults=faults), seeds, chunksize=AT_ONCE)
 
 
-def _uninterrupted() -> None:
-    """Ctrl-C is for the process that hands out the seeds; it ends the others."""
+def _set_up(shelf: Path) -> None:
+    """Ctrl-C is for the process that hands out the seeds; it ends those that live through them."""
+    Shelf.folder = shelf
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -98,7 +98,7 @@ class Checks:
         self._looked = -1
         self._moved = -1
         self._released: set[str] = set()
-        self._sequences: dict[tuple[int, int, int], int] = {}  # (instrument, source, kind) → last
+        self._sequences: dict[int, int] = {}  # instrument, source and kind in one → last
 
     # --- records that have become durable ---
 
@@ -333,11 +333,29 @@ class Checks:
         bad = (said["price"] <= 0) | (said["size"] < 0) | (said["flags"] & UNTRUE != 0)
         if bad.any():
             raise ViolationError("admission", f"malformed or forged rows: {said[bad][0]}")
-        begins = kept[(kept["flags"] & EventFlag.BEGIN != 0) & (kept["kind"] != EventKind.DOWN)]
-        fields = ["instrument", "source", "kind", "sequence"]
-        for instrument, source, kind, sequence in begins[fields].tolist():
-            whole = kind == EventKind.SNAPSHOT  # a whole book sets the sequence anew
-            place = instrument, source, int(EventKind.DEPTH) if whole else kind
-            if not whole and sequence <= self._sequences.get(place, -1):
-                raise ViolationError("admission", f"sequence {sequence} of {source} goes back")
-            self._sequences[place] = sequence
+        begins = (kept["flags"] & EventFlag.BEGIN != 0) & (kept["kind"] != EventKind.DOWN)
+        self._look_at_order(kept[begins])
+
+    def _look_at_order(self, begins: NDArray[Any]) -> None:
+        """No message is older than one of its book and kind before it, but for a whole book, which
+        sets the sequence anew.
+        """
+        if not len(begins):
+            return
+        whole = begins["kind"] == EventKind.SNAPSHOT
+        kinds = np.where(whole, int(EventKind.DEPTH), begins["kind"]).astype(np.int64)
+        books = (begins["instrument"].astype(np.int64) << 16) + begins["source"]
+        places = (books << 8) + kinds
+        order = np.argsort(places, kind="stable")
+        places, whole, sequence = places[order], whole[order], begins["sequence"][order]
+        first = np.flatnonzero(np.diff(places, prepend=-1))
+        before = np.roll(sequence, 1)
+        before[first] = [self._sequences.get(int(place), -1) for place in places[first]]
+        bad = np.flatnonzero(~whole & (sequence <= before))
+        if len(bad):
+            row = begins[order[bad[0]]]
+            raise ViolationError(
+                "admission", f"sequence {row['sequence']} of {row['source']} goes back"
+            )
+        last = np.append(first[1:], len(places)) - 1
+        self._sequences.update(zip(places[last].tolist(), sequence[last].tolist(), strict=True))

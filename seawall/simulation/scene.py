@@ -1,17 +1,11 @@
-"""What a seed's world is like where nothing fails: its market, its settings, its exchange.
-
-Markets are made once per process and shared by all seeds that draw them.
-"""
+"""What a seed's world is like where nothing fails: its market, its settings, its exchange."""
 
 from decimal import Decimal
-from functools import cache
 from typing import Any
 
 import msgspec
 
 from seawall.core.clock import MILLISECOND, SECOND
-from seawall.core.events import Raw
-from seawall.core.instruments import Catalog, Kind
 from seawall.core.randomness import generator
 from seawall.core.settings import (
     DecisionSettings,
@@ -20,7 +14,6 @@ from seawall.core.settings import (
     Settings,
     VenueSettings,
 )
-from seawall.ingestion.simulated import MarketShape, SimulatedMarket
 
 START = 1_700_000_020 * SECOND  # the gates review at full minutes: 20 s later, faults all about
 HISTORY = 520 * SECOND  # that a life may look back on before it trades
@@ -141,33 +134,3 @@ def _more_of(
     together = TOGETHER[int(which * len(TOGETHER))] if shared < SHARED and not learning else ()
     baskets = assets > 1 and not together and basket < BASKETS
     return (protection if protected < PROTECTED else {}), together, baskets
-
-
-def market_of(scene: Scene) -> tuple[Catalog, Raw]:
-    """The instruments, and the rows from the scene's history before START to LENGTH after it."""
-    catalog, rows = _recorded(scene.assets, scene.sources, scene.market, scene.history)
-    if scene.spot:
-        pairs = tuple(msgspec.structs.replace(i, kind=Kind.SPOT) for i in catalog.instruments)
-        catalog = msgspec.structs.replace(catalog, instruments=pairs).check()
-    return catalog, rows
-
-
-@cache
-def _recorded(assets: int, sources: int, number: int, history: int) -> tuple[Catalog, Raw]:
-    shape = MarketShape()
-    lively = tuple(
-        msgspec.structs.replace(asset, volatility=0.6, size=asset.size * 0.25)
-        for asset in shape.assets[:assets]
-    )
-    shape = msgspec.structs.replace(
-        shape,
-        assets=lively,
-        sources=shape.sources[:sources],
-        outages_per_hour=0.0,
-        jumps_per_hour=20.0,
-        snapshots_per_minute=20.0,
-    )
-    market = SimulatedMarket(number, START - max(history, SECOND), shape)
-    rows = market.record(max(history, SECOND) + LENGTH)
-    rows.flags.writeable = False
-    return market.catalog, rows

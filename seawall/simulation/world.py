@@ -28,8 +28,9 @@ from seawall.simulation.checks import Checks, ViolationError
 from seawall.simulation.disturbing import disturbed, of_clocks
 from seawall.simulation.exchange import Exchange, Line
 from seawall.simulation.faults import Fault
+from seawall.simulation.markets import market_of
 from seawall.simulation.outside import Feed, Market, Operator, Time
-from seawall.simulation.scene import START, Scene, market_of
+from seawall.simulation.scene import START, Scene
 from seawall.simulation.scheduler import Killed, Scheduler
 from seawall.simulation.store import Disk, FaultyJournal, MemoryDisk, SqliteDisk
 from seawall.simulation.trading import Trader

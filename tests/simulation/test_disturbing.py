@@ -7,7 +7,8 @@ from seawall.core.clock import SECOND
 from seawall.core.events import EventFlag
 from seawall.simulation.disturbing import disturbed, of_clocks
 from seawall.simulation.faults import KINDS, Fault
-from seawall.simulation.scene import market_of, scene_of
+from seawall.simulation.markets import market_of
+from seawall.simulation.scene import scene_of
 
 CATALOG, ROWS = market_of(scene_of(0))
 
