@@ -8,6 +8,8 @@ own orders never trade with each other. docs/decisions/0012-netting.md says why.
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
 from seawall.core.intents import Approved, Basket, Close, Urgency
@@ -294,7 +296,8 @@ class Goals:
         """What sub-ledgers without a strategy hold goes to the running ones.
 
         Risk, the operator and the venue reduce positions that are the strategies'; and a strategy
-        that no longer runs may have left something.
+        that no longer runs may have left something. Where somebody is given more than before, what
+        risk approved in ignorance of it may only reduce.
         """
         names = self._strategies.names
         for instrument, touch in touches.items():
@@ -309,6 +312,14 @@ class Goals:
                         instrument, giver, taker, abs(lots), touch, now, "belongs to a strategy"
                     )
                     shares = {**shares, name: held[name] + lots}
+                    if not reduces(shares[name], held[name]):
+                        self._tighten(instrument)
+
+    def _tighten(self, instrument: str) -> None:
+        """No goal of the instrument may add to a position, until another one is approved."""
+        for key, goal in self.standing.items():
+            if key[0] == instrument:
+                self.standing[key] = msgspec.structs.replace(goal, reduce_only=True)
 
     def _transfer(
         self, name: str, giver: str, taker: str, lots: int, touch: Touch, now: int, why: str

@@ -163,6 +163,21 @@ def test_what_a_strategy_left_that_runs_no_more_goes_to_the_first(shared):
     assert shared.held() == {"a": 7}
 
 
+def test_what_was_approved_before_somebody_was_given_more_only_reduces(shared):
+    """As after a liquidation that crossed a strategy's own closing order: risk knew of neither."""
+    shared.want("old", 7)
+    shared.step()
+    shared.want("b", 3)
+    shared.want("a", 2)
+    shared.step()
+    assert (PERP.name, "b") not in shared.executor.goals
+    shared.steps(3)
+    assert shared.held() == {"a": 2}
+    shared.want("b", 3)
+    shared.steps(3)
+    assert shared.held() == {"a": 2, "b": 3}
+
+
 def test_blocked_nothing_makes_the_account_larger(shared):
     shared.want("a", 6)
     shared.want("b", -4)
