@@ -3,6 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -51,12 +54,15 @@ def compile_kernels(say: Callable[[str], None], trading_only: bool = False) -> N
 def paper() -> None:
     """Every boundary is acted on, beside a hostile source and the naive model."""
     from seawall.ingestion.inspection import inspect_rows
+    from seawall.ingestion.tape import TapeWriter
     from seawall.node.hostile import AUTO, attacks_of
     from seawall.node.naive import NaiveModel
 
     market = SimulatedMarket(1, START)
     catalog, rows = market.catalog, market.record(SHORT)
     inspect_rows(catalog, iter([rows]))
+    with TemporaryDirectory() as folder, closing(TapeWriter(Path(folder), catalog)) as tape:
+        tape.append(rows)
     settings = Settings()
     attacks = attacks_of(AUTO, catalog, (), settings.seed)
     naive = NaiveModel(catalog, assembly.shape_of(settings), catalog.numeraire("auto"))
