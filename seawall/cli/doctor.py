@@ -67,6 +67,7 @@ RESEARCH = (  # a run and a backtest need nothing of it
     "venues/simulated/exact",
     "core/order_book_kernels",
     "execution/fallback_kernels",
+    "simulation/",
 )
 
 
@@ -83,6 +84,10 @@ def doctor(
         from seawall.node import rehearsal
 
         rehearsal.compile_kernels(lambda text: typer.echo(text, err=json), trading_only)
+        if not trading_only:
+            from seawall.simulation.campaign import checked
+
+            checked(1)
     checks = list(examine(config))
     if json:
         import msgspec

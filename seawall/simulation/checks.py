@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seawall.core.events import Admitted, EventFlag, EventKind, Raw
+from seawall.core.events import Admitted, EventFlag, Raw
 from seawall.core.instruments import Instrument
 from seawall.core.orders import PROTECTIVE, Movement, Order, OrderState, Purpose
 from seawall.core.records import (
@@ -26,6 +26,7 @@ from seawall.core.verdicts import GateDecision
 from seawall.gating.model import decoded
 from seawall.risk.breakers import BREAKERS, BY_HAND, CALM, Recovery
 from seawall.risk.breakers import Action as BreakerAction
+from seawall.simulation import check_kernels as kernels
 from seawall.simulation.exposure import Exposure
 from seawall.simulation.plans import Plans
 from seawall.simulation.shadow import Shadow
@@ -98,7 +99,7 @@ class Checks:
         self._looked = -1
         self._moved = -1
         self._released: set[str] = set()
-        self._sequences: dict[int, int] = {}  # instrument, source and kind in one → last
+        self._sequences = np.zeros((0, 0, kernels.KINDS), np.int64)  # of what was admitted last
 
     # --- records that have become durable ---
 
@@ -319,43 +320,22 @@ class Checks:
             return admitted(rows, reasons)
 
         admission.admitted = seen  # type: ignore[method-assign]
-        self._sequences.clear()
+        catalog = node.perception.catalog
+        books = len(catalog.instruments), len(catalog.sources)
+        self._sequences = np.full((*books, kernels.KINDS), -1, np.int64)
 
     def _look_behind(self, node: "Node", rows: Raw, reasons: NDArray[np.uint8]) -> None:
-        kept = rows[(reasons == 0) & (rows["kind"] != EventKind.TICK)]
-        gating = node.perception.gating
-        for at, source in enumerate(node.perception.catalog.sources):
-            barred = source.name in self.shadow.barred and not gating.sources[source.name].admitted
-            since = self.shadow.barred.get(source.name, 0)  # perhaps by a review within these rows
-            if barred and ((kept["source"] == at) & (kept["recv_ts"] > since)).any():
-                raise ViolationError("admission", f"rows of {source.name}, which is barred")
-        said = kept[(kept["kind"] != EventKind.DOWN) & (kept["kind"] != EventKind.SNAPSHOT)]
-        bad = (said["price"] <= 0) | (said["size"] < 0) | (said["flags"] & UNTRUE != 0)
-        if bad.any():
-            raise ViolationError("admission", f"malformed or forged rows: {said[bad][0]}")
-        begins = (kept["flags"] & EventFlag.BEGIN != 0) & (kept["kind"] != EventKind.DOWN)
-        self._look_at_order(kept[begins])
-
-    def _look_at_order(self, begins: NDArray[Any]) -> None:
-        """No message is older than one of its book and kind before it, but for a whole book, which
-        sets the sequence anew.
-        """
-        if not len(begins):
-            return
-        whole = begins["kind"] == EventKind.SNAPSHOT
-        kinds = np.where(whole, int(EventKind.DEPTH), begins["kind"]).astype(np.int64)
-        books = (begins["instrument"].astype(np.int64) << 16) + begins["source"]
-        places = (books << 8) + kinds
-        order = np.argsort(places, kind="stable")
-        places, whole, sequence = places[order], whole[order], begins["sequence"][order]
-        first = np.flatnonzero(np.diff(places, prepend=-1))
-        before = np.roll(sequence, 1)
-        before[first] = [self._sequences.get(int(place), -1) for place in places[first]]
-        bad = np.flatnonzero(~whole & (sequence <= before))
-        if len(bad):
-            row = begins[order[bad[0]]]
-            raise ViolationError(
-                "admission", f"sequence {row['sequence']} of {row['source']} goes back"
-            )
-        last = np.append(first[1:], len(places)) - 1
-        self._sequences.update(zip(places[last].tolist(), sequence[last].tolist(), strict=True))
+        catalog, sources = node.perception.catalog, node.perception.gating.sources
+        barred = np.full(len(catalog.sources), kernels.NEVER)
+        for at, source in enumerate(catalog.sources):
+            if source.name in self.shadow.barred and not sources[source.name].admitted:
+                barred[at] = self.shadow.barred[source.name]  # perhaps by a review in these rows
+        wrong, at = kernels.first_wrong(rows, reasons, barred, UNTRUE, self._sequences)
+        if wrong:
+            row = rows[at]
+            text = {
+                kernels.BARRED: f"rows of {catalog.sources[row['source']].name}, which is barred",
+                kernels.MALFORMED: f"malformed or forged rows: {row}",
+                kernels.BACKWARD: f"sequence {row['sequence']} of {row['source']} goes back",
+            }[wrong]
+            raise ViolationError("admission", text)
