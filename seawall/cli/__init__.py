@@ -6,9 +6,10 @@ A verb's module imports what is heavy inside its function, so that `seawall --he
 import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -118,10 +119,21 @@ def _no_verb(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line (`sys.argv` by default) and leave with its exit code."""
-    code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+    with _terminated_as_interrupted():
+        code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """On SIGTERM a command keeps what it has, takes its processes and files away, and leaves."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit_code(arguments: Sequence[str]) -> int:

@@ -96,13 +96,16 @@ def outcomes(seeds: Sequence[int], faults: str, jobs: int) -> Iterator[Outcome]:
         return
     context = get_context("forkserver")
     with (
-        tempfile.TemporaryDirectory(prefix="seawall-markets-") as shelf,
-        context.Pool(jobs, _set_up, (Path(shelf),), maxtasksperchild=LIVES) as pool,
+        tempfile.TemporaryDirectory(prefix="seawall-simulate-") as folder,
+        context.Pool(jobs, _set_up, (Path(folder),), maxtasksperchild=LIVES) as pool,
     ):
         yield from pool.imap(partial(checked, faults=faults), seeds, chunksize=AT_ONCE)
 
 
-def _set_up(shelf: Path) -> None:
-    """Ctrl-C is for the process that hands out the seeds; it ends those that live through them."""
-    Shelf.folder = shelf
+def _set_up(folder: Path) -> None:
+    """Ctrl-C is for the process that hands out the seeds; it ends the others, and takes away what
+    they leave.
+    """
+    Shelf.folder = folder
+    tempfile.tempdir = str(folder)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
