@@ -16,7 +16,7 @@ from seawall.execution.goals import ACCOUNT, Goals, Key, Pace, Strategies, Touch
 from seawall.execution.orders import Orders, worst_of
 from seawall.execution.pacing import Pacer
 from seawall.execution.protection import Entry, Protecting, Protections
-from seawall.execution.quoting import Quoting
+from seawall.execution.quoting import Ladder, Quoting
 
 
 class Executor(Desk):
@@ -57,7 +57,7 @@ class Executor(Desk):
         self.strategies = Strategies(strategies, position, shares)
         self._pacer = pace if isinstance(pace, Pacer) else None
         self._goals = Goals(self, catalog.by_name, self.strategies, record, pace)
-        self._quoting = Quoting(self, self.strategies)
+        self._quoting = Quoting(self, self.strategies, self._goals.closing)
         self._baskets = baskets or Baskets()
         self._carrying = Carrying(
             self._goals, self.strategies, self._baskets, record, self._goals.under_way
@@ -72,6 +72,11 @@ class Executor(Desk):
     def goals(self) -> dict[Key, Approved]:
         """What is to be reached, by instrument and owner."""
         return self._goals.standing
+
+    @property
+    def ladders(self) -> dict[Key, Ladder]:
+        """What is quoted, by instrument and owner."""
+        return self._quoting.standing
 
     def aim(self, approved: Iterable[Approved]) -> None:
         """Take over what risk approved; a newer approval replaces its owner's older one."""

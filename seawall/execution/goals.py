@@ -148,10 +148,15 @@ class Goals:
     def _busy(self, key: Key) -> bool:
         """Whether an order of this goal is under way, or the fate of any other one is unknown."""
         instrument, owner = key
-        return any(
+        return self.closing(key) or any(
             entry.state is OrderState.UNKNOWN or self._leads(entry, owner)
             for entry in self._desk.orders.of(instrument)
         )
+
+    def closing(self, key: Key) -> bool:
+        """Whether the account's own order is under way: it changes what each strategy holds."""
+        instrument, owner = key
+        return owner != ACCOUNT and self.under_way(instrument, ACCOUNT)
 
     def _leads(self, entry: OrderEntry, owner: str) -> bool:
         """Whether the order is on its way to a goal of this owner."""
@@ -206,6 +211,8 @@ class Goals:
         errand = (goal.instrument, goal.intent.strategy, purpose_of(goal))
         if len(entries) != 1 or not delta or desk.waits(errand, now):
             return
+        if self._unquoted(key, delta) != delta or self.closing(key):
+            return
         (entry,) = entries
         due = self._pace(goal, delta, touch, now)
         price = touch[0 if due.lots > 0 else 1] if due.price is None else due.price
@@ -246,14 +253,27 @@ class Goals:
             intent_ts=goal.intent.ts,
         )
 
+    def _unquoted(self, key: Key, delta: int) -> int:
+        """A delta without the lots that the owner's quotes, which it replaces, may still fill."""
+        sign = 1 if delta > 0 else -1
+        quoted = sum(
+            entry.remaining
+            for entry in self._desk.orders.of(key[0])
+            if entry.order.purpose is Purpose.QUOTE
+            and entry.order.side.sign == sign
+            and self._strategies.owner(entry.order.strategy) == key[1]
+        )
+        return sign * max(0, abs(delta) - quoted)
+
     # --- several strategies on one account ---
 
     def _free(self, key: Key, delta: int, now: int, blocked: bool) -> int:
         """The part of a goal's delta that may leave as an order.
 
         Nothing while an order of ours stands on the other side: it is cancelled, so that the two
-        are netted and do not trade with each other. The account's own goal waits for what may
-        still fill on the same side. Blocked: what reduces the account's position.
+        are netted and do not trade with each other. What may still fill on the same side is not
+        ordered again: of a ladder that the goal replaces, or for the account's own goal anybody's.
+        Blocked: what reduces the account's position.
         """
         side, (instrument, owner) = Side.BUY if delta > 0 else Side.SELL, key
         same = 0
@@ -269,6 +289,7 @@ class Goals:
             delta = 0
         if owner == ACCOUNT and self._strategies.names:
             delta = side.sign * max(0, abs(delta) - same)
+        delta = self._unquoted(key, delta)
         if blocked and delta:
             account = self._strategies.position(instrument)
             most = max(0, -side.sign * account - same)
@@ -284,7 +305,7 @@ class Goals:
         for key, goal in self.standing.items():
             if key[1] == ACCOUNT or key[0] not in touches or self._busy(key):
                 continue
-            delta = self._delta(key, goal, blocked)
+            delta = self._unquoted(key, self._delta(key, goal, blocked))
             if delta:
                 sides = wants.setdefault(key[0], ([], []))
                 sides[0 if delta > 0 else 1].append((key[1], abs(delta)))
@@ -304,7 +325,7 @@ class Goals:
             shares = self._strategies.shares(instrument)
             for other in [name for name in shares if name not in names]:
                 held = {name: shares.get(name, 0) for name in names}
-                if any(self._leads(e, ACCOUNT) for e in self._desk.orders.of(instrument)):
+                if self.under_way(instrument, ACCOUNT):
                     break
                 for name, lots in dealt(shares[other], held).items():
                     giver, taker = (other, name) if lots > 0 else (name, other)

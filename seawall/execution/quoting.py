@@ -4,7 +4,7 @@ What is right stays where it stands in the queue; what is not is amended; only w
 cancelled or placed anew.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import NamedTuple
 
 from seawall.core.events import Side
@@ -12,7 +12,7 @@ from seawall.core.intents import Approved, Level, Quotes, within
 from seawall.core.orders import Order, OrderState, OrderType, Purpose, TimeInForce
 from seawall.execution.desk import RESTING, Desk
 from seawall.execution.goals import Key, Strategies, Touch
-from seawall.execution.orders import OrderEntry
+from seawall.execution.orders import OrderEntry, worst_of
 
 ENDING = (OrderState.PENDING_CANCEL, OrderState.PENDING_REPLACE)
 
@@ -36,10 +36,14 @@ class Change(NamedTuple):
 class Quoting:
     """The ladders of one account."""
 
-    def __init__(self, desk: Desk, strategies: Strategies) -> None:
+    def __init__(
+        self, desk: Desk, strategies: Strategies, waits: Callable[[Key], bool] = lambda key: False
+    ) -> None:
+        """waits: whether an order is under way after which the owner holds something else."""
         self.standing: dict[Key, Ladder] = {}
         self._desk = desk
         self._strategies = strategies
+        self._waits = waits
 
     def aim(self, approval: Approved) -> None:
         """Take over a ladder; it replaces its owner's older one."""
@@ -61,16 +65,20 @@ class Quoting:
         self._withdraw(now)
         for key, ladder in self.standing.items():
             entries = self._desk.orders.of(key[0])
-            if any(entry.state is OrderState.UNKNOWN for entry in entries):
+            if any(entry.state is OrderState.UNKNOWN for entry in entries) or self._waits(key):
                 continue
             held = self._strategies.position(*key)
             touch = touches.get(key[0])
-            for side, levels, room in (
-                (Side.BUY, ladder.quotes.bids, ladder.high - held),
-                (Side.SELL, ladder.quotes.asks, held - ladder.low),
+            buys, sells = worst_of(e for e in entries if self._owns(e, key))
+            for side, levels, room, out in (
+                (Side.BUY, ladder.quotes.bids, ladder.high - held, buys),
+                (Side.SELL, ladder.quotes.asks, held - ladder.low, sells),
             ):
                 fitting = within(levels, room) if touch else ()
-                self._keep(key, ladder.quotes, side, fitting, touch or (0, 0), now)
+                self._keep(key, ladder.quotes, side, fitting, room - out, touch or (0, 0), now)
+
+    def _owns(self, entry: OrderEntry, key: Key) -> bool:
+        return self._strategies.owner(entry.order.strategy) == key[1]
 
     def _withdraw(self, now: int) -> None:
         """Cancel what no ladder asks for any more."""
@@ -88,9 +96,12 @@ class Quoting:
         quotes: Quotes,
         side: Side,
         levels: Sequence[Level],
+        spare: int,
         touch: Touch,
         now: int,
     ) -> None:
+        """One side. `spare`: lots by which all open orders may grow; what needs more waits until
+        others have gone, be they of an older ladder or on the way to a goal."""
         desk = self._desk
         orders = desk.orders.of(key[0])
         own = [
@@ -98,7 +109,7 @@ class Quoting:
             for entry in orders
             if entry.order.purpose is Purpose.QUOTE
             and entry.order.side is side
-            and self._strategies.owner(entry.order.strategy) == key[1]
+            and self._owns(entry, key)
         ]
         fit = [level for level in levels if _rests(level, side, touch, orders)]
         change = changes([e for e in own if e.state not in ENDING], fit)
@@ -109,12 +120,15 @@ class Quoting:
         waits = desk.waits(errand, now)
         for entry, level in change.amend:
             early = now - entry.changed < desk.shape.reprice_ns
-            if entry.state in RESTING and not (early or waits or desk.silent):
+            more = max(0, level.size - entry.remaining)
+            if entry.state in RESTING and more <= spare and not (early or waits or desk.silent):
+                spare -= more
                 desk.amend(entry, now, level.size, level.price)
         if waits or any(e.state is OrderState.PENDING_CANCEL for e in own):
             return  # until it is gone, it and what is placed for it could both fill
         for level in change.place:
-            if not desk.silent:
+            if level.size <= spare and not desk.silent:
+                spare -= level.size
                 desk.send(_order(quotes, side, level), now)
 
 

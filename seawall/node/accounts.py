@@ -26,6 +26,7 @@ from seawall.core.records import (
 )
 from seawall.execution import Executor
 from seawall.execution.goals import Key, Touch
+from seawall.execution.quoting import Ladder
 from seawall.node.books import Books, Share
 from seawall.node.reconciliation import (
     Difference,
@@ -221,6 +222,13 @@ class Accounts:
         if not self.several:
             return self.desks[0].executor.goals
         return {key: goal for desk in self.desks for key, goal in desk.executor.goals.items()}
+
+    @property
+    def ladders(self) -> dict[Key, Ladder]:
+        """What is quoted, by instrument and owner."""
+        if not self.several:
+            return self.desks[0].executor.ladders
+        return {key: one for desk in self.desks for key, one in desk.executor.ladders.items()}
 
     def reach(self, instrument: str) -> dict[str, tuple[int, int, int]]:
         """See Executor."""

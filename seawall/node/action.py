@@ -258,12 +258,15 @@ class Action:
             for entry in self.books.orders.open.values()
             if entry.state is OrderState.UNKNOWN
         }
-        frozen, found, goals = self._frozen(), {}, self.accounts.goals
+        frozen, found = self._frozen(), {}
+        goals, ladders = self.accounts.goals, self.accounts.ladders
         for name, instrument in self.prices.catalog.by_name.items():
             lots = self.books.ledger.position(name)
             buys, sells = self.books.orders.worst(name)
             goal = goals.get((name, ACCOUNT))  # approved, and still to be ordered
             aimed = goal.position if goal else lots
+            ladder = ladders.get((name, ACCOUNT))
+            high, low = (ladder.high, ladder.low) if ladder else (aimed, aimed)
             reason, share = self.prices.trouble[name], self.books.share_of(name)
             if name in uncertain:
                 reason = "an order's fate is unknown"
@@ -279,8 +282,8 @@ class Action:
             found[name] = Holding(
                 asset=instrument.consensus_group,
                 lots=lots,
-                worst_long=max(lots + buys, aimed),
-                worst_short=min(lots - sells, aimed),
+                worst_long=max(lots + buys, high),
+                worst_short=min(lots - sells, low),
                 mark=self.prices.marks.get(name, math.nan),
                 value=self.prices.lot_value(instrument),
                 tradable=not reason,

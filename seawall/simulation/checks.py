@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from seawall.core.events import Admitted, EventFlag, Raw
 from seawall.core.instruments import Instrument
+from seawall.core.intents import Quotes
 from seawall.core.orders import PROTECTIVE, Movement, Order, OrderState, Purpose
 from seawall.core.records import (
     AnyRecord,
@@ -45,6 +46,7 @@ CHECKS = {  # name → what it holds, for people
     "limits": "no approval and no order beyond the limits of the settings, computed anew",
     "blocked": "no new risk after a halt or a stop, past an open breaker, or beside an UNKNOWN",
     "emergency": "after an operator's stop no risk is added; what was to be closed is flat",
+    "quotes": "a ladder's orders may together bring no more than was approved of it",
     "parents": "a parent order's children keep to its lots, its pace and what may be shown",
     "baskets": "a basket ends as it says, complete, flat or hedged, and leads nowhere else",
     "protection": "a stop or take-profit only reduces, and what is to be protected has one",
@@ -147,8 +149,10 @@ class Checks:
             text = f"order {order.client_id} adds risk, though {'; '.join(reasons)}"
             raise ViolationError("blocked", text)
         approved = shadow.approved.get((order.instrument, owner), 0)
-        if order.purpose is Purpose.BASKET:
-            approved = after  # see Plans.misled
+        if order.purpose is Purpose.QUOTE and (wrong := self._plans.overdone(order)):
+            raise ViolationError("quotes", wrong)
+        if order.purpose in (Purpose.BASKET, Purpose.QUOTE):
+            approved = after  # see Plans.misled and Plans.overdone
         own = shadow.own(order.instrument, order.strategy)
         nearer = min(0, own) <= after <= max(0, own)  # of several, one that grows the account's
         if not nearer and (abs(after) > abs(approved) or after * approved < 0):
@@ -196,8 +200,11 @@ class Checks:
             return  # each is about its own lots: the account is looked at with each order
         for approval in [each for each in approvals if each.instrument]:
             low, high = self.shadow.worst(approval.instrument)
-            if not min(0, low) <= approval.position <= max(0, high):
-                growing[approval.instrument] = abs(approval.position)
+            ends = [approval.position]
+            if isinstance(approval.intent, Quotes):
+                ends = [*self.shadow.reach(approval.intent)]
+            if beyond := [abs(end) for end in ends if not min(0, low) <= end <= max(0, high)]:
+                growing[approval.instrument] = max(beyond)
         if growing:
             self._within(growing, f"approval of {growing}", 1.0)
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from seawall.core.events import Side
 from seawall.core.orders import PROTECTIVE, Order, Purpose
 from seawall.core.parents import Algorithm, Parent
 from seawall.core.records import BasketMoved
@@ -64,6 +65,20 @@ class Plans:
             return whole
         share = (sum(weights[:begun]) + max(weights) / 2) / sum(weights)
         return min(whole, parent.lots * share + parent.smallest + 1)
+
+    # --- ladders ---
+
+    def overdone(self, order: Order) -> str:
+        """How a quote that is about to exist goes beyond its ladder; empty where it does not."""
+        owner = self._shadow.owner(order.strategy)
+        low, high = self._shadow.worst(order.instrument, order, owner)
+        what = f"quote {order.client_id}"
+        if (bounds := self._shadow.ladders.get((order.instrument, owner))) is None:
+            return f"{what} is of no ladder"
+        least, most = bounds
+        if high > most if order.side is Side.BUY else low < least:
+            return f"{what} leads to {low} to {high} lots, approved are {least} to {most}"
+        return ""
 
     # --- protective orders ---
 

@@ -26,6 +26,7 @@ QUIET = 3 * SECOND  # before the end, in which nothing new is wanted
 PROTECTED = 0.25  # share of the seeds in which positions have stops
 SHARED = 0.2  # share of the seeds in which two strategies share the account
 BASKETS = 0.25  # share of those with two assets in which a trader of baskets is alone
+LADDERS = 0.2  # share of those without baskets in which somebody quotes
 TOGETHER = (("trend share=0.5", "order_flow"), ("rules share=0.7", "moving_average_cross"))
 PACED = (0.0, 0.0, 0.3, 0.9)  # shares of the random wishes
 MARKETS = 4  # different markets of each form
@@ -41,6 +42,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
         wishes: mean share of boundaries at which the random trader wants something, 0: the agents
             trade alone.
         baskets: the trader wants baskets, and nobody else anything while one may be led.
+        ladders: the trader quotes where it wishes nothing else, and nobody else wants anything.
         paced: share of the trader's wishes that are worked as parent orders.
         block: mean ns of the tape in one read of the feed.
         snapshots: mean number of the folds' snapshots in a run.
@@ -55,6 +57,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     wishes: float
     paced: float
     baskets: bool
+    ladders: bool
     block: int
     snapshots: float
     settings: Settings
@@ -112,6 +115,8 @@ def scene_of(seed: int) -> Scene:
         wishes=one(0.0, 0.05, 0.2, 0.5),
         paced=PACED[int(generator(seed, "simulation.scene.paced").random() * len(PACED))],
         baskets=baskets,
+        ladders=not baskets
+        and bool(generator(seed, "simulation.scene.ladders").random() < LADDERS),
         block=int(one(60, 150, 400) * MILLISECOND),
         snapshots=one(0.0, 2.0, 10.0),
         settings=settings,

@@ -12,7 +12,7 @@ import msgspec
 from seawall.core.commands import CLOSE, EMERGENCY_STOP, RELEASE
 from seawall.core.events import Side
 from seawall.core.instruments import Instrument, Kind
-from seawall.core.intents import Approved, Basket, Protection, Target
+from seawall.core.intents import Approved, Basket, Protection, Quotes, Target
 from seawall.core.orders import PROTECTIVE, Fill, Order, OrderState
 from seawall.core.parents import Parent
 from seawall.core.records import (
@@ -67,6 +67,7 @@ class Shadow:
         movements: fills and payments so far. sequence: of the last one.
         latches: (breaker, key) → its last record, of those not CLOSED.
         approved: (instrument, whose) → lots last approved, in this run or for a parent
+        ladders: (instrument, whose) → how far a ladder may bring the position, short and long.
         parents: parent orders that are being worked.
         agreed: (instrument, strategy) → what protects it. baskets: those that have not ended.
         held: (instrument, strategy) → signed lots of its sub-ledger.
@@ -96,6 +97,7 @@ class Shadow:
         self.runs = 0
         self.latches: dict[tuple[str, str], BreakerChanged] = {}
         self.approved: dict[tuple[str, str], int] = {}
+        self.ladders: dict[tuple[str, str], tuple[int, int]] = {}
         self.filled_at: dict[str, int] = {}  # instrument → ns UTC of its last fill's booking
         self.agreed: dict[tuple[str, str], Protection] = {}
         self.baskets: dict[tuple[str, int], BasketMoved] = {}
@@ -147,6 +149,7 @@ class Shadow:
             case RunStarted():
                 self.runs += 1
                 self.stopping = False
+                self.ladders = {}
                 worked = {parent.instrument for parent in self.parents.values()}
                 self.approved = {k: lots for k, lots in self.approved.items() if k[0] in worked}
             case ParentBegan(parent=parent):
@@ -179,13 +182,27 @@ class Shadow:
         name, intent = approved.instrument, approved.intent
         if isinstance(intent, Basket):
             return
-        self.approved[name, self.owner(intent.strategy)] = approved.position
+        owner = self.owner(intent.strategy)
+        self.approved[name, owner] = approved.position
+        for place in [place for place in self.ladders if place[0] == name]:
+            if owner in ("", place[1]):
+                del self.ladders[place]
+        if isinstance(intent, Quotes):
+            self.ladders[name, owner] = self.reach(intent)
         key = name, intent.strategy
         if approved.protection is not None:
             self.agreed.pop(key, None)
             self.agreed[key] = approved.protection
         elif isinstance(intent, Target) and intent.protection is None:
             self.agreed.pop(key, None)
+
+    def reach(self, quotes: Quotes) -> tuple[int, int]:
+        """Signed lots were all asks (bids) of a ladder to fill and nothing else."""
+        held = self.own(quotes.instrument, quotes.strategy)
+        return (
+            held - sum(level.size for level in quotes.asks),
+            held + sum(level.size for level in quotes.bids),
+        )
 
     def _hold(self, instrument: str, strategy: str, lots: int) -> None:
         self.held[instrument, strategy] = self.held.get((instrument, strategy), 0) + lots

@@ -4,14 +4,14 @@ What it wants depends on the seed and the time alone, so that a node that was re
 same again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
 from seawall.core.clock import MILLISECOND, SECOND
 from seawall.core.instruments import Instrument
-from seawall.core.intents import AnyIntent, Basket, Close, Leg, Target, Urgency
+from seawall.core.intents import AnyIntent, Basket, Close, Leg, Level, Quotes, Target, Urgency
 from seawall.core.parents import Algorithm, Pace
 from seawall.core.randomness import generator
 from seawall.decision.orchestrator import Orchestrator
@@ -20,6 +20,7 @@ from seawall.simulation.scene import LENGTH, QUIET, START, Scene
 
 STRATEGY = "random"
 LASTS = 5 * SECOND
+QUOTED = 2 * SECOND  # how long a ladder stands
 EVERY, LED = 6 * SECOND, 4 * SECOND  # from one basket to the next, and how long each has to itself
 ALGORITHMS = tuple(Algorithm)
 URGENCIES = (Urgency.NORMAL, Urgency.PASSIVE, Urgency.PASSIVE, Urgency.URGENT)
@@ -70,6 +71,8 @@ class Trader:
             return self._basket(equity, ready, now, tape) if first else []
         wishes = self._wishes(equity, now, tape)
         asked = {intent.instrument for intent in wishes}
+        if self._scene.ladders:
+            return [*wishes, *self._ladders(equity, ready, asked, now, tape)]
         if self._scene.wishes >= 0.5 or self._scene.baskets:
             return [*wishes]
         decided = self._inner.decide(rows, opinions, equity, positions, ready, now, tape, strengths)
@@ -114,6 +117,37 @@ class Trader:
                     )
                 )
         return wishes
+
+    def _ladders(
+        self,
+        equity: float,
+        touches: Mapping[str, tuple[int, int]],
+        asked: Collection[str],
+        now: int,
+        tape: int,
+    ) -> list[Quotes]:
+        """Up to three rungs a side, at the touch or some basis points behind it."""
+        random = generator(self._scene.seed, "simulation.ladders", now)
+        found = []
+        for name, _ in self._inner.traded:
+            wanted, rungs, behind, size, one_sided = random.random(5).tolist()
+            if name in asked or name not in touches or wanted >= 0.3 or not equity > 0:
+                continue
+            (bid, ask), one = touches[name], self._instruments[name]
+            lots = 1 + int(0.2 * size * equity / (one.lot_float * one.tick_float * bid))
+            away = [int(3e-4 * bid * (behind + rung)) for rung in range(1 + int(3 * rungs))]
+            found.append(
+                Quotes(
+                    strategy=self._strategy,
+                    ts=now,
+                    tape=tape,
+                    expiry=now + QUOTED,
+                    instrument=name,
+                    bids=tuple(Level(bid - ticks, lots) for ticks in away if one_sided < 0.8),
+                    asks=tuple(Level(ask + ticks, lots) for ticks in away if one_sided >= 0.2),
+                )
+            )
+        return found
 
     def _basket(
         self, equity: float, touches: Mapping[str, tuple[int, int]], now: int, tape: int

@@ -128,6 +128,41 @@ def test_all_is_taken_back(quoting, how):
     quoting.agrees()
 
 
+def most(trading: Trading) -> int:
+    """Lots held were every open buy to fill."""
+    return trading.ledger.position(NAME) + trading.orders.worst(NAME)[0]
+
+
+def test_a_smaller_ladder_waits_until_the_larger_one_is_gone(quoting):
+    quote(quoting, [(BID - 1, 5)], [])
+    for _ in range(6):
+        assert most(quoting) <= 6, "what stood: nothing is added to it"
+        quoting.step()
+    assert shown(quoting) == ([(BID - 1, 5)], [])
+
+
+def test_a_goal_does_not_order_what_a_ladder_may_still_fill(quoting):
+    quote(quoting, [(BID, 3), (BID - 5, 3)], [])
+    quoting.steps(2)
+    quoting.aim(4)
+    for _ in range(6):
+        assert most(quoting) <= 6
+        quoting.step()
+    assert shown(quoting) == ([], [])
+    assert quoting.ledger.position(NAME) == 4
+    quoting.agrees()
+
+
+def test_a_ladder_counts_what_is_still_under_way_to_a_goal():
+    trading = Trading()
+    trading.aim(4)
+    quote(trading, [(BID, 3)], [(ASK, 3)])
+    assert most(trading) == 4
+    trading.steps(4)
+    assert trading.ledger.position(NAME) == 4
+    assert shown(trading) == ([], [(ASK, 3)]), "what was approved was 3 lots at most"
+
+
 def entry(price: int, size: int, filled: int = 0, state: OrderState = S.NEW) -> OrderEntry:
     order = Order(
         client_id=f"{price}-{size}",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from seawall.core.clock import SECOND
 from seawall.core.events import Side
-from seawall.core.intents import Approved, Close, Target, Urgency
+from seawall.core.intents import Approved, Close, Level, Quotes, Target, Urgency
 from seawall.core.orders import Order
 from seawall.core.records import LotsTransferred
 from seawall.execution import ACCOUNT, Executor
@@ -111,6 +111,20 @@ def test_opposite_wishes_are_netted_without_an_order(shared):
     shared.agrees()
 
 
+def test_what_a_ladder_may_still_fill_is_not_netted(shared):
+    about = {"strategy": "a", "ts": shared.now, "tape": 0, "expiry": shared.now + 100 * SECOND}
+    quotes = Quotes(**about, instrument=PERP.name, bids=(Level(TOUCH[0], 4),), asks=())
+    shared.executor.aim([Approved(intent=quotes, instrument=PERP.name, position=0)])
+    shared.steps(2)
+    shared.want("a", 5)
+    shared.want("b", -5)
+    shared.step()
+    assert shared.transfers == [("b", "a", 1, MIDDLE)]
+    shared.steps(2)
+    assert shared.transfers == [("b", "a", 1, MIDDLE), ("b", "a", 4, MIDDLE)]
+    assert shared.held() == {"a": 5, "b": -5}
+
+
 def test_what_is_netted_pays_no_fee_and_is_worth_the_same(shared):
     shared.want("a", 4)
     shared.want("b", -4)
@@ -144,6 +158,22 @@ def test_a_reduction_of_the_account_is_borne_by_those_who_hold(shared):
     shared.steps(3)
     assert shared.ledger.position(PERP.name) == 4
     assert shared.held() == {"a": 3, "b": 2, "c": -1}
+    shared.agrees()
+
+
+def test_each_waits_for_the_account_s_own_order(shared):
+    """As after an emergency close that was released while its order was on the way."""
+    shared.want("a", 6)
+    shared.steps(3)
+    shared.venue.faults.hold_reports = True
+    shared.want("risk", 0)
+    shared.step()
+    shared.want("a", -6)
+    shared.steps(2)
+    assert shared.orders.worst(PERP.name) == (0, 6), "twelve more would lead to 12 lots short"
+    shared.venue.faults.hold_reports = False
+    shared.steps(4)
+    assert shared.held() == {"a": -6}
     shared.agrees()
 
 

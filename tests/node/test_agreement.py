@@ -6,7 +6,7 @@ import pytest
 from seawall.core.clock import SECOND
 from seawall.core.errors import VenueUnreachableError
 from seawall.core.events import Side
-from seawall.core.intents import Urgency
+from seawall.core.intents import Approved, Level, Quotes, Urgency
 from seawall.core.orders import Order, OrderType
 from seawall.core.records import (
     FillBooked,
@@ -97,6 +97,15 @@ def test_open_orders_count_at_their_worst(desk):
     holding = desk.action.holdings()[PERP.name]
     assert (holding.worst_short, holding.lots, holding.worst_long) == (0, 0, 7)
     assert not desk.action.holdings()[SPOT.name].shortable
+
+
+def test_a_ladder_counts_before_its_orders_stand(desk):
+    about = {"strategy": "rules", "ts": desk.now, "tape": 0, "expiry": desk.now + 60 * SECOND}
+    bids, asks = (Level(1, 4), Level(2, 3)), (Level(900_000, 5),)
+    quotes = Quotes(**about, instrument=PERP.name, bids=bids, asks=asks)
+    desk.action.accounts.aim([Approved(intent=quotes, instrument=PERP.name, position=0)])
+    holding = desk.action.holdings()[PERP.name]
+    assert (holding.worst_short, holding.lots, holding.worst_long) == (-5, 0, 7)
 
 
 def insist(desk):

@@ -56,6 +56,19 @@ def stops_without_closing(node: Node, world: World) -> None:
     breakers.trip = lambda name, ts, who: trip("emergency_stop", ts, who)
 
 
+def quotes_again(node: Node, world: World) -> None:
+    """A ladder is filled up again after each fill."""
+    quoting: Any = node.action.executor._quoting
+    aim = quoting.aim
+
+    def endless(approval: Any) -> None:
+        aim(approval)
+        for key, ladder in quoting.standing.items():
+            quoting.standing[key] = ladder._replace(high=10**12, low=-(10**12))
+
+    quoting.aim = endless
+
+
 def works_at_once(node: Node, world: World) -> None:
     """A parent order begins, and all of it leaves at once."""
     goals: Any = node.action.executor._goals
@@ -179,6 +192,7 @@ CANARIES: dict[str, Callable[[Node, World], None]] = {
     "limits": doubles_the_limits,
     "blocked": knows_no_blocks,
     "emergency": stops_without_closing,
+    "quotes": quotes_again,
     "parents": works_at_once,
     "baskets": leaves_a_leg,
     "protection": protects_too_late,
