@@ -110,7 +110,7 @@ class AccountDesk:
             executor.lost(str(error))
             return None
         what = in_words(strangers, found)
-        stands = self.doubt.stands(what, now)
+        stands = self.doubt.stands(what, found, now)
         self.compare_due = bool(what) and not stands
         if self.compare_due:
             return None

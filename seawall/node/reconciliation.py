@@ -16,6 +16,7 @@ from seawall.ledger import Ledger
 HISTORY = 30 * 24 * HOUR  # of transfers that may explain a difference
 DUST = 100  # smallest units: nobody moves so little on purpose
 PATIENCE = 10 * SECOND  # for so long an exchange's balances may lag behind its own fills
+LONGEST = 3 * PATIENCE  # after it a difference counts, though what the exchange shows still moves
 EVERY = SECOND  # between two looks at books that do not agree
 
 
@@ -34,24 +35,32 @@ class Difference(msgspec.Struct, frozen=True):
 
 class Doubt:
     """What differs between ledger and venue, and since when: real exchanges book a fill before
-    they show its cash, so a difference counts once it has stood for PATIENCE. Until then no new
-    risk is taken.
+    they show its cash, so a difference counts once the exchange has shown the same for PATIENCE:
+    while it catches up, and we still reduce positions, the two may never be equal at a look. Until
+    then no new risk is taken.
 
     Attributes:
         what: differs, in words; empty: nothing does. since: ns UTC of the first look that saw a
-            difference. again: ns UTC before which nobody need look again.
+            difference. moved: of the last one at which the exchange showed something else. again:
+            ns UTC before which nobody need look again.
     """
 
     def __init__(self) -> None:
         self.what = ""
         self.since = 0
+        self.moved = 0
         self.again = 0
+        self._shown: tuple[tuple[str, int], ...] = ()
 
-    def stands(self, what: str, now: int) -> bool:
+    def stands(self, what: str, found: Sequence[Difference], now: int) -> bool:
         """Take in a look, empty where nothing differs; True where it has stood long enough."""
+        shown = tuple((one.what, one.theirs) for one in found)
         if what and not self.what:
-            self.since = now
-        stood = bool(what) and now - self.since >= PATIENCE
+            self.since = self.moved = now
+        elif shown != self._shown:
+            self.moved = now
+        self._shown = shown
+        stood = bool(what) and (now - self.moved >= PATIENCE or now - self.since >= LONGEST)
         self.what = "" if stood else what
         self.again = now + EVERY if self.what else 0
         return stood

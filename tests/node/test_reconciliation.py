@@ -14,7 +14,10 @@ from seawall.ledger import Ledger
 from seawall.node.foreign import Foreign
 from seawall.node.reconciliation import (
     HISTORY,
+    LONGEST,
+    PATIENCE,
     Difference,
+    Doubt,
     adjustments,
     differences,
     transfers_of,
@@ -121,3 +124,22 @@ def test_a_transfer_explains_once_and_silence_explains_nothing() -> None:
     again = Foreign()
     again.restore(seen.state())
     assert again.transfers == {"a": "USDT"}
+
+
+def stood(theirs: list[int]) -> int:
+    """Seconds until a difference counts, the ledger at 0 and the venue showing these in turn."""
+    doubt = Doubt()
+    for second, shown in enumerate(theirs):
+        found = [Difference("USD", 0, shown, lots=False)] if shown else []
+        if doubt.stands("; ".join(map(str, found)), found, second * SECOND):
+            return second
+    return -1
+
+
+def test_a_difference_counts_once_the_venue_has_shown_the_same_for_a_while() -> None:
+    patience, longest = PATIENCE // SECOND, LONGEST // SECOND
+    assert stood([5] * 40) == patience
+    assert stood([5] * 6 + [7] * 40) == 6 + patience, "it is still catching up"
+    assert stood([5] * 6 + [0] + [5] * 40) == 7 + patience
+    assert stood([*range(1, 90)]) == longest, "and yet not for good"
+    assert stood([5] * 9 + [0] * 40) == -1
