@@ -34,12 +34,15 @@ class Change(NamedTuple):
 
 
 class Quoting:
-    """The ladders of one account."""
+    """The ladders of one account.
+
+    Args:
+        waits: whether an order is under way after which the owner holds something else.
+    """
 
     def __init__(
         self, desk: Desk, strategies: Strategies, waits: Callable[[Key], bool] = lambda key: False
     ) -> None:
-        """waits: whether an order is under way after which the owner holds something else."""
         self.standing: dict[Key, Ladder] = {}
         self._desk = desk
         self._strategies = strategies
