@@ -2,6 +2,7 @@
 
 import json
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,18 +26,18 @@ def test_seeds_pass_and_are_gone_on_with(tmp_path: Path) -> None:
 def test_asked_to_end_it_keeps_what_it_has_and_leaves_nothing(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    shell, scratch = Shell(tmp_path), tmp_path / "scratch"
-    scratch.mkdir()
-    with shell.start(
-        *("simulate", "--jobs", "2", "--seeds", "9999", "--resume", "soak.json"),
-        TMPDIR=str(scratch),
-    ) as running:
-        running.until(lambda: any(scratch.glob("seawall-simulate-*/*.npy")), "a market")
-        running.signal(number)
-        ended = running.end()
-    assert (ended.code, "Traceback" in ended.err) == (130, False)
-    assert json.loads((tmp_path / "soak.json").read_text())["from"] == 0
-    assert list(scratch.iterdir()) == []
+    with tempfile.TemporaryDirectory() as short:  # a socket's address holds hundred letters
+        scratch = Path(short)
+        with Shell(tmp_path).start(
+            *("simulate", "--jobs", "2", "--seeds", "9999", "--resume", "soak.json"),
+            TMPDIR=short,
+        ) as running:
+            running.until(lambda: any(scratch.glob("seawall-simulate-*/*.npy")), "a market")
+            running.signal(number)
+            ended = running.end()
+        assert (ended.code, "Traceback" in ended.err) == (130, False)
+        assert json.loads((tmp_path / "soak.json").read_text())["from"] == 0
+        assert list(scratch.iterdir()) == []
 
 
 def test_one_seed_is_shown(tmp_path: Path) -> None:

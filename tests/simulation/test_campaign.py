@@ -7,7 +7,7 @@ import pytest
 from seawall.simulation.campaign import checked, faults_of, lived, replay
 from seawall.simulation.faults import KINDS
 
-FEW = 30  # the rarest kinds first happen in seeds 24 (ack_hidden) and 29 (torn_snapshot)
+FEW = 40  # the rarest kind first happens in seed 38 (torn_snapshot)
 
 
 def test_seeds_pass_and_every_fault_happens() -> None:
