@@ -131,6 +131,16 @@ class Executor(Desk):
         """Positions whose stop the venue does not hold, and why."""
         return self._protecting.watched
 
+    def settle(self, touches: Mapping[str, Touch], now: int) -> None:
+        """Several strategies: all that the account holds is somebody's, before anybody decides.
+
+        What was quoted where somebody came to hold more is to be approved anew.
+        """
+        if self.strategies.names and not self.silent:
+            grown = self._goals.hand_out(touches, now)
+            for key in [key for key in self.ladders if key[0] in grown]:
+                del self.ladders[key]
+
     def work(self, touches: Mapping[str, Touch], now: int, blocked: Container[str]) -> None:
         """Send what is called for. `blocked`: instruments in which a position may only be reduced.
 

@@ -117,7 +117,6 @@ class Goals:
         if not desk.silent:
             self._withdraw(now, blocked)
             if self._strategies.names:
-                self._hand_out(touches, now)
                 self._net(touches, now, blocked)
         for key, goal in list(self.standing.items()):
             if desk.silent:
@@ -313,14 +312,17 @@ class Goals:
             for giver, taker, lots in matched(sellers, buyers):
                 self._transfer(instrument, giver, taker, lots, touches[instrument], now, "netted")
 
-    def _hand_out(self, touches: Mapping[str, Touch], now: int) -> None:
+    def hand_out(self, touches: Mapping[str, Touch], now: int) -> set[str]:
         """What sub-ledgers without a strategy hold goes to the running ones.
 
         Risk, the operator and the venue reduce positions that are the strategies'; and a strategy
         that no longer runs may have left something. Where somebody is given more than before, what
         risk approved in ignorance of it may only reduce.
+
+        Returns:
+            The instruments in which that is so.
         """
-        names = self._strategies.names
+        names, grown = self._strategies.names, set()
         for instrument, touch in touches.items():
             shares = self._strategies.shares(instrument)
             for other in [name for name in shares if name not in names]:
@@ -334,7 +336,10 @@ class Goals:
                     )
                     shares = {**shares, name: held[name] + lots}
                     if not reduces(shares[name], held[name]):
-                        self._tighten(instrument)
+                        grown.add(instrument)
+        for instrument in grown:
+            self._tighten(instrument)
+        return grown
 
     def _tighten(self, instrument: str) -> None:
         """No goal of the instrument may add to a position, until another one is approved."""

@@ -276,6 +276,17 @@ class Accounts:
         """See Executor."""
         self._each(lambda desk: desk.executor.listen(now), now)
 
+    def settle(self, touches: Mapping[str, Touch], now: int) -> None:
+        """See Executor."""
+        self._each(lambda desk: desk.executor.settle(self._own(desk, touches), now), now)
+
+    def _own(self, desk: AccountDesk, touches: Mapping[str, Touch]) -> Mapping[str, Touch]:
+        """Of the instruments that the account trades."""
+        if not self.several:
+            return touches
+        whose = self._books.account_of
+        return {name: touch for name, touch in touches.items() if whose(name) == desk.name}
+
     def aim(self, approved: Sequence[Approved]) -> None:
         """See Executor; each is told what it trades."""
         if not self.several:
@@ -297,10 +308,9 @@ class Accounts:
         halted = self.troubles()
 
         def one(desk: AccountDesk) -> None:
-            account_of = self._books.account_of
-            own = {name: touch for name, touch in touches.items() if account_of(name) == desk.name}
             every = self._books.ledger.accounts
-            desk.executor.work(own, now, every if desk.name in halted else blocked)
+            allowed = every if desk.name in halted else blocked
+            desk.executor.work(self._own(desk, touches), now, allowed)
 
         self._each(one, now)
 

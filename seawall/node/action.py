@@ -133,6 +133,7 @@ class Action:
             self._watch.look(self.prices.frames, self.prices.touches, now)
         self.accounts.listen(now)
         self.accounts.reconcile_due(now)
+        self.accounts.settle(self.prices.touches, now)
         self.value()
         self._check_breakers(now)
         self._tell_stopped(now)

@@ -122,6 +122,7 @@ class Trading:
         self.executor.listen(self.now)
         if self.executor.behind:
             self.reconcile()
+        self.executor.settle(self.venue.touches, self.now)
         self.executor.work(self.venue.touches, self.now, self.blocked)
 
     def steps(self, seconds: int) -> None:
