@@ -78,7 +78,8 @@ class _Splitting(World):
         plant: Plant | None,
         progress: Callable[[int, int], None],
     ) -> None:
-        super().__init__(scene, [])
+        # A ladder goes on being wanted while it stands, and a node that was killed forgets it.
+        super().__init__(msgspec.structs.replace(scene, ladders=False), [])
         self.found = KillPoints(seed=scene.seed)
         self._every, self._next = every, first
         self._bug, self._progress = plant, progress
